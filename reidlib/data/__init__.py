@@ -1,0 +1,126 @@
+"""Data sets as frames, images as one uint8 tensor, and augmentation of batches.
+
+`load` is the one way in: it turns the name of a data set into its frame and its image store.
+"""
+
+import difflib
+import hashlib
+import importlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from reidlib.data import drawn, market1501
+from reidlib.data.frame import make_frame
+from reidlib.data.store import ImageStore, check_size
+
+__all__ = ["Data", "ImageStore", "fingerprint", "known", "load"]
+
+_READERS = {"market1501": market1501}
+
+
+@dataclass(frozen=True)
+class Data:
+    """A loaded data set. `fingerprint` names its content in run records; `root` is None for drawn data.
+
+    Where `frame` has a column `row` (after broken images were skipped), row r of the store is the image of the frame's
+    row with `row` == r; `reidlib.data.frame.rows_of` knows.
+    """
+
+    name: str
+    frame: pd.DataFrame
+    store: ImageStore
+    fingerprint: str
+    root: Path | None
+
+
+def known() -> list[str]:
+    """The names that `load` takes: data sets on disk first, then the drawn ones."""
+    return [*_READERS, *_presets()]
+
+
+def load(
+    dataset: str,
+    root=None,
+    size: tuple[int, int] = (64, 32),
+    data_seed: int = 0,
+    device="cpu",
+    cache=None,
+    on_error: str = "raise",
+    progress: bool = True,
+) -> Data:
+    """Load a data set: `dataset` is "market1501" (a folder `root` on disk) or one of the drawn presets.
+
+    `size` is (height, width) in pixels. Drawn data depends on `data_seed` and is kept in the folder `cache` (default:
+    `drawn.cache_folder()`), to be drawn once. Files are decoded into memory, or, where `cache` is given, into a
+    memory-mapped file in it, which later calls use again. `on_error="skip"` leaves unreadable images out of the frame.
+    Raises ValueError for an unknown name, FileNotFoundError for a wrong root, ImageError for an unreadable image.
+    """
+    size = check_size(size)
+    reader = _reader(dataset, root)
+    if reader is None:
+        frame, images, parts = drawn.draw_cached(dataset, size, data_seed, cache, progress)
+        store = ImageStore(images, parts).to(device)
+        return Data(dataset, frame, store, _drawn_name(dataset, size, data_seed), None)
+    root = reader.find_root(root)
+    frame = reader.read(root)
+    name = _files_name(dataset, root, frame)
+    store = ImageStore.from_files(
+        [root / path for path in frame["path"]],
+        size,
+        masks=[None if mask is None else root / mask for mask in frame["mask"]],
+        memmap=None if cache is None else Path(cache) / f"{name}-{size[0]}x{size[1]}.images",
+        on_error=on_error,
+        progress=progress,
+    )
+    if store.skipped:
+        frame = make_frame(frame.assign(row=frame.index).drop(index=store.skipped))
+    return Data(dataset, frame, store.to(device), name, root)
+
+
+def fingerprint(dataset: str, root=None, size: tuple[int, int] = (64, 32), data_seed: int = 0) -> str:
+    """A short name of a data set's content, without decoding or drawing it.
+
+    Of files: a hash of the sorted names and sizes in bytes. Of drawn data: preset, image size and seed.
+    """
+    reader = _reader(dataset, root)
+    if reader is None:
+        return _drawn_name(dataset, check_size(size), data_seed)
+    root = reader.find_root(root)
+    return _files_name(dataset, root, reader.read(root))
+
+
+def _reader(dataset: str, root):
+    """The reader module of a data set on disk, or None for a drawn one. Raises ValueError, FileNotFoundError."""
+    if dataset in _READERS:
+        if not root:
+            layout = _READERS[dataset].HELP
+            raise FileNotFoundError(f"data set {dataset!r} is read from disk: pass root=FOLDER; {layout}")
+        return _READERS[dataset]
+    if dataset not in _presets():
+        close = difflib.get_close_matches(str(dataset), known(), n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise ValueError(f"unknown data set {dataset!r}; {hint}Known: {', '.join(known())}")
+    if root:
+        raise ValueError(
+            f"data set {dataset!r} is drawn and reads no folder, but root={os.fspath(root)!r} was given; "
+            f"leave root out, or name a data set on disk ({', '.join(_READERS)})"
+        )
+    return None
+
+
+def _presets() -> list[str]:
+    return list(importlib.import_module("reidlib.data.pedestrians").PRESETS)
+
+
+def _drawn_name(dataset: str, size: tuple[int, int], data_seed: int) -> str:
+    return f"{dataset}-{size[0]}x{size[1]}-{data_seed}"
+
+
+def _files_name(dataset: str, root: Path, frame: pd.DataFrame) -> str:
+    digest = hashlib.sha256()
+    for path in sorted({*frame["path"], *(mask for mask in frame["mask"] if mask is not None)}):
+        digest.update(f"{path}\0{os.stat(root / path).st_size}\n".encode())
+    return f"{dataset}-{digest.hexdigest()[:16]}"

@@ -1,0 +1,93 @@
+"""Drawn data sets, drawn once: a cache of `reidlib.data.pedestrians.draw` on disk."""
+
+import hashlib
+import importlib
+import os
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from reidlib.data.disk import locked
+from reidlib.data.frame import make_frame
+
+
+def cache_folder() -> Path:
+    """`build/data` of the repository when reidlib is used from its checkout, else the user's cache folder."""
+    checkout = Path(__file__).resolve().parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return checkout / "build" / "data"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reidlib"
+
+
+def draw_cached(
+    preset: str, size: tuple[int, int], data_seed: int = 0, cache=None, progress: bool = True
+) -> tuple[pd.DataFrame, Tensor, Tensor]:
+    """`pedestrians.draw(preset, size, data_seed)`, read from the folder `cache` when it was drawn before.
+
+    The name of the cached file holds preset, size, seed and a hash of the drawing code, so a change of that code draws
+    anew. A file that is broken is drawn anew; files are renamed into place, and of two processes one waits for the
+    other. Without write access nothing is kept, with a warning.
+    """
+    folder = cache_folder() if cache is None else Path(cache)
+    stem = f"{preset}-{size[0]}x{size[1]}-{data_seed}"
+    file = folder / f"{stem}-{_source_hash()}.pt"
+    found = _read(file)
+    if found is not None:
+        return found
+    try:
+        with locked(folder / f"{stem}.lock"):
+            found = _read(file)  # another process may have drawn it meanwhile
+            if found is not None:
+                return found
+            found = _draw(preset, size, data_seed, progress)
+            _write(file, *found)
+            for old in folder.glob(f"{stem}-*.pt"):
+                if old != file:
+                    old.unlink(missing_ok=True)
+    except OSError as error:
+        warnings.warn(f"drawn data cannot be kept in {folder} ({error}); it will be drawn again", stacklevel=3)
+    return _draw(preset, size, data_seed, progress) if found is None else found
+
+
+def _draw(preset: str, size: tuple[int, int], data_seed: int, progress: bool) -> tuple[pd.DataFrame, Tensor, Tensor]:
+    pedestrians = importlib.import_module("reidlib.data.pedestrians")
+    return pedestrians.draw(preset, size=size, data_seed=data_seed, progress=progress)
+
+
+def _source_hash() -> str:
+    """12 hexadecimal digits over everything that decides what is drawn and in which order."""
+    here = Path(__file__).resolve().parent
+    digest = hashlib.sha256()
+    for path in [here / "frame.py", *sorted((here / "pedestrians").rglob("*.py"))]:
+        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:12]
+
+
+def _write(file: Path, frame: pd.DataFrame, images: Tensor, parts: Tensor) -> None:
+    temporary = file.with_suffix(".tmp")  # only written under the lock: what a killed process left is written over
+    columns = {column: frame[column].tolist() for column in frame.columns}
+    torch.save({"frame": columns, "images": images, "parts": parts, "digest": _digest(images, parts)}, temporary)
+    os.replace(temporary, file)
+
+
+def _read(file: Path) -> tuple[pd.DataFrame, Tensor, Tensor] | None:
+    """The cached draw, or None when there is none or it is broken."""
+    if not file.is_file():
+        return None
+    try:
+        content = torch.load(file, weights_only=True)
+        frame, images, parts = make_frame(content["frame"]), content["images"], content["parts"]
+        whole = len(frame) == len(images) == len(parts) and content["digest"] == _digest(images, parts)
+    except Exception:  # a broken file can raise nearly anything, and is drawn again whatever it was
+        return None
+    return (frame, images, parts) if whole else None
+
+
+def _digest(images: Tensor, parts: Tensor) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(images.contiguous().numpy())
+    digest.update(parts.contiguous().numpy())
+    return digest.hexdigest()
