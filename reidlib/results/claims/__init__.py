@@ -1,0 +1,134 @@
+"""The papers' claims, and what our runs say about each."""
+
+import functools
+import itertools
+from dataclasses import dataclass, field
+
+import pandas as pd
+
+from reidlib.results import tables
+from reidlib.results.claims import p1
+from reidlib.results.runs import by_seed, choose_set
+from reidlib.results.statistics import Verdict
+
+RULES = {"P1": p1.RULES}
+SETTINGS = {"paper": "@paper", "chosen": ""}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim: its sentence, where the paper's numbers are, how it is tested, when it counts as reproduced."""
+
+    id: str
+    sentence: str
+    test: str
+    rule: str
+    settings: str
+    evidence: tuple = ()
+    evidence_note: str = ""
+    compare: dict = field(default_factory=dict)
+
+    @property
+    def paper(self):
+        return self.id.partition("-")[0]
+
+
+def load(paper=None):
+    """All claims as a list, or those of one paper ("P1"). Evidence keys with lists are spread out."""
+    return [claim for claim in _load(tables.papers_dir() / "claims.yml") if paper in (None, claim.paper)]
+
+
+@functools.cache
+def _load(path):
+    import yaml
+
+    return tuple(
+        Claim(**{**entry, "evidence": tuple(_spread(entry.get("evidence", ())))})
+        for entry in yaml.safe_load(path.read_text(encoding="utf-8"))
+    )
+
+
+def _spread(evidence):
+    for entry in evidence:
+        choices = [entry[name] if isinstance(entry[name], list) else [entry[name]] for name in tables.KEY]
+        for key in itertools.product(*choices):
+            yield dict(zip(tables.KEY, key, strict=True))
+
+
+def get(claim_id):
+    """A claim by its id, such as "P1-C3". Raises ValueError for an unknown one."""
+    for claim in load():
+        if claim.id == claim_id:
+            return claim
+    raise ValueError(f"unknown claim {claim_id!r}; claims are numbered from P0-C1 to P4-C12")
+
+
+def evidence_text(claim):
+    """The paper's numbers, looked up: "ResNet-50 + triplet loss: R1 86.6, mAP 75.9 (Table 4.2, Market-1501)"."""
+    groups = {}
+    for key in claim.evidence:
+        number = f"{key['metric']} {tables.lookup(**key):g}"
+        groups.setdefault((key["table"], key["variant"], key["dataset"]), []).append(number)
+    parts = [
+        f"{variant.removeprefix('ours:')}: {', '.join(numbers)} (Table {table.partition('.')[2]}, {dataset})"
+        for (table, variant, dataset), numbers in groups.items()
+    ]
+    return "; ".join(parts + [claim.evidence_note] * bool(claim.evidence_note))
+
+
+def verdict(claim, records, settings="paper", dataset=None):
+    """What the records say about a claim (a Claim or its id), as a Verdict that names its runs and seeds.
+
+    settings: "paper", arms run at the paper's own settings (their names end in @paper), or "chosen", arms whose
+    settings were chosen on validation identities. dataset: judge by runs on this data set only; otherwise the largest
+    set of comparable runs decides.
+    """
+    if settings not in SETTINGS:
+        raise ValueError(f"unknown settings {settings!r}; one of {', '.join(SETTINGS)}")
+    claim = get(claim) if isinstance(claim, str) else claim
+    if claim.paper not in RULES:
+        return Verdict("not run", "its chapter is not written yet")
+    rule = RULES[claim.paper][claim.id]
+    experiment = tables.paper(claim.paper)["chapter"]
+    arms = {arm: f"{arm}{SETTINGS[settings]}" for arm in p1.arms(claim.compare)}
+    runs = choose_set([record for record in records if record.experiment == experiment], arms.values(), dataset)
+
+    def values(arm, name):
+        return by_seed(runs.records, arms[arm], name)
+
+    found = {record.arm for record in runs.records}
+    missing = [arms[arm] for arm in p1.arms(claim.compare, optional=False) if arms[arm] not in found]
+    if missing:
+        return Verdict("not run", f"no run of {', '.join(missing)}")
+    result = rule(claim.compare, values)
+    named = f"{result.reason} ({runs.name})" if runs.records else result.reason
+    return Verdict(result.status, named, result.n)
+
+
+def table(paper, records, dataset=None):
+    """The claims of a paper with both verdicts, one row a claim.
+
+    Columns: id, claim, paper (its numbers), test, rule, verdict, why, n (at the paper's settings), verdict_chosen,
+    why_chosen, n_chosen (at the settings chosen on validation).
+    """
+    rows = []
+    for claim in load(paper):
+        first, second = (verdict(claim, records, settings, dataset) for settings in SETTINGS)
+        rows.append(
+            {
+                "id": claim.id,
+                "claim": claim.sentence,
+                "paper": evidence_text(claim),
+                "test": claim.test,
+                "rule": claim.rule,
+                "verdict": first.status,
+                "why": first.reason,
+                "n": first.n,
+                "verdict_chosen": second.status,
+                "why_chosen": second.reason,
+                "n_chosen": second.n,
+            }
+        )
+    if not rows:
+        raise ValueError(f"no claims of paper {paper!r}; papers are {', '.join(p['id'] for p in tables.papers())}")
+    return pd.DataFrame(rows)

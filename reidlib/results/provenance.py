@@ -1,0 +1,332 @@
+"""Where a number comes from: the code's hash, the run's id, versions, the machine, the state of git.
+
+A run's id hashes its parameters, the code cells of its notebook, every `reidlib` module that these cells import
+(transitively) and the fingerprint of the data. So an id says whether a stored run is still what the code would do.
+"""
+
+import ast
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import reidlib
+
+PACKAGE = Path(reidlib.__file__).resolve().parent
+# Modules that only read or show finished runs, or start them: no number depends on them, so they are not hashed.
+NOT_HASHED = (
+    "reidlib.results.claims",
+    "reidlib.results.runs",
+    "reidlib.results.statistics",
+    "reidlib.results.stored",
+    "reidlib.results.tables",
+    "reidlib.results.stored",
+    "reidlib.explore",
+    "reidlib.figures",
+    "reidlib.workflow",
+)
+NO_NOTEBOOK = "no notebook: installed without the repository"
+SKIPPED_TAGS = {"page", "parameters"}
+EXCLUDED_PARAMETERS = {"out"}
+VERSIONED = ["torch", "torchvision", "numpy", "pandas", "scikit-learn", "scipy", "pillow", "faiss-gpu", "faiss-cpu"]
+
+
+def repository():
+    """The folder that holds pyproject.toml and notebooks/ right above reidlib, or None when installed without it."""
+    root = PACKAGE.parent
+    return root if (root / "pyproject.toml").is_file() and (root / "notebooks").is_dir() else None
+
+
+def build_dir():
+    """Where runs and built pages go: $REIDLIB_BUILD, else build/ of the repository, else ~/.cache/reidlib."""
+    if os.environ.get("REIDLIB_BUILD"):
+        return Path(os.environ["REIDLIB_BUILD"]).expanduser().absolute()
+    root = repository()
+    return root / "build" if root else Path.home() / ".cache" / "reidlib"
+
+
+def notebook_path(experiment):
+    """The notebook of an experiment, or None when reidlib is installed without the repository or it has none."""
+    root = repository()
+    path = root / "notebooks" / f"{experiment}.ipynb" if root else None
+    return path if path and path.is_file() else None
+
+
+# ---------------------------------------------------------------- hashes of code
+
+
+def module_hash(names=(), code="", root=PACKAGE, leave_out=NOT_HASHED):
+    """Hash (16 hex digits) of the package's modules that `names` and the Python source `code` import, transitively.
+
+    Found statically: imports inside functions, relative ones and `from package import submodule` count, and so does
+    the `__init__` of every package on the way. Modules under a name in `leave_out` are neither hashed nor followed.
+    root: the package's folder. Raises ValueError for a name in `names` that does not exist.
+    """
+    digest = hashlib.sha256()
+    root = Path(root)
+    for name in sorted(imported_modules(names, code, root, leave_out)):
+        digest.update(f"{name} {_scan(name, root)[0]}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def imported_modules(names=(), code="", root=PACKAGE, leave_out=NOT_HASHED):
+    """Names of the package's modules that module_hash covers, as a set."""
+    root = Path(root)
+    names = [names] if isinstance(names, str) else list(names)
+    for name in names:
+        if not _file(name, root):
+            raise ValueError(f"no module {name!r} in {root}")
+    waiting = names + _targets(ast.parse(code), "", False, root.name)
+    found = set()
+    while waiting:
+        name = waiting.pop()
+        while name and not _file(name, root):  # `from package import function` names no module
+            name = name.rpartition(".")[0]
+        if not name or name in found or any(name == out or name.startswith(f"{out}.") for out in leave_out):
+            continue
+        found.add(name)
+        waiting.append(name.rpartition(".")[0])  # importing a module runs its package's __init__
+        waiting += _scan(name, root)[1]
+    return found
+
+
+def _file(name, root):
+    """Source file of a module of the package at `root`, or None."""
+    parts = name.split(".")
+    if parts[0] != root.name:
+        return None
+    folder = root.joinpath(*parts[1:])
+    if (folder / "__init__.py").is_file():
+        return folder / "__init__.py"
+    module = folder.with_suffix(".py")
+    return module if len(parts) > 1 and module.is_file() else None
+
+
+def _scan(name, root):
+    """(hash of a module's source, dotted names that it imports); remembered until the file changes."""
+    path = _file(name, root)
+    status = path.stat()
+    return _scan_file(path, name, root.name, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=4096)
+def _scan_file(path, name, package, mtime_ns, size):
+    source = path.read_bytes().replace(b"\r\n", b"\n")
+    targets = _targets(ast.parse(source), name, path.name == "__init__.py", package)
+    return hashlib.sha256(source).hexdigest(), tuple(targets)
+
+
+def _targets(tree, name, is_package, package):
+    """Dotted names below `package` that a module imports; `from a import b` gives a.b."""
+    targets = []
+    for node in _statements(tree):
+        if isinstance(node, ast.Import):
+            targets += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                parts = name.split(".")
+                parts = parts[: len(parts) - node.level + is_package]
+                base = ".".join([*parts, base] if base else parts)
+            targets += [f"{base}.{alias.name}" for alias in node.names]
+    return [target for target in targets if target == package or target.startswith(f"{package}.")]
+
+
+def _statements(tree):
+    """All statements of a module, nested ones included; expressions, which cannot import, are not walked."""
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+            waiting += getattr(node, name, ())
+
+
+def code_cells(path):
+    """Source of a notebook's code cells that decide its numbers: without those tagged `page` or `parameters`."""
+    return [source for source, tags in _cells(path) if not tags & SKIPPED_TAGS]
+
+
+def code_hash(path):
+    """Hash (16 hex digits) over code_cells: outputs, markdown, `page` and `parameters` cells do not count."""
+    return hashlib.sha256(json.dumps(code_cells(path)).encode()).hexdigest()[:16]
+
+
+def default_parameters(path):
+    """`{name: value}` of the assignments in a notebook's `parameters` cell; only plain literals are read."""
+    defaults = {}
+    for source, tags in _cells(path):
+        if "parameters" in tags:
+            for node in ast.parse(_without_magics(source)).body:
+                target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+                if isinstance(target, ast.Name) and node.value is not None:
+                    try:
+                        defaults[target.id] = ast.literal_eval(node.value)
+                    except ValueError:
+                        raise ValueError(f"{path}: the default of parameter {target.id!r} must be a literal") from None
+    return defaults
+
+
+def _cells(path):
+    path = Path(path)
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    except (json.JSONDecodeError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is no notebook ({error!r})") from None
+    return [
+        ("".join(cell["source"]), set(cell.get("metadata", {}).get("tags", [])))
+        for cell in cells
+        if cell["cell_type"] == "code"
+    ]
+
+
+def _without_magics(source):
+    return re.sub(r"(?m)^(\s*)[%!].*$", r"\1pass", source)
+
+
+def code_identity(experiment):
+    """`{"notebook": hash, "modules": hash}` of an experiment as the code is now.
+
+    Without the notebook the first is a sentence that says so, and the second covers the whole package.
+    """
+    path = notebook_path(experiment)
+    if path is None:
+        files = [file.relative_to(PACKAGE.parent).with_suffix("") for file in PACKAGE.rglob("*.py")]
+        modules = [".".join(file.parts).removesuffix(".__init__") for file in files]
+        return {"notebook": NO_NOTEBOOK, "modules": module_hash(modules)}
+    code = ""
+    for number, source in enumerate(code_cells(path), 1):
+        source = _without_magics(source)
+        try:
+            ast.parse(source)
+        except SyntaxError as error:
+            raise ValueError(f"{path}: code cell {number} is no valid Python ({error})") from None
+        code += source + "\n"
+    return {"notebook": code_hash(path), "modules": module_hash(code=code)}
+
+
+# ---------------------------------------------------------------- run ids
+
+
+def run_id(experiment, parameters, data_fingerprint=None):
+    """`experiment-readable-slug-<12 hex digits>` of a run; the same for the same run, here or on another machine.
+
+    Parameters that are not given take the defaults of the notebook's `parameters` cell; `out` does not count. The
+    slug names the parameters that differ from the defaults. The hash covers the parameters, the notebook's code, the
+    modules that it imports and data_fingerprint.
+    """
+    full, defaults = effective_parameters(experiment, parameters)
+    content = {"experiment": experiment, "parameters": full, "data": data_fingerprint, **code_identity(experiment)}
+    text = json.dumps(content, sort_keys=True)
+    return f"{_slug(experiment, full, defaults)}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def effective_parameters(experiment, parameters):
+    """(all parameters that decide a run, the notebook's defaults): given values over the defaults, without `out`.
+
+    Types follow the default, so that 1 and 1.0, given for a float, are the same run.
+    """
+    from reidlib.results.records import plain
+
+    path = notebook_path(experiment)
+    defaults = plain(default_parameters(path)) if path else {}
+    full = defaults | plain(dict(parameters))
+    for name, value in full.items():
+        if isinstance(defaults.get(name), float) and type(value) is int:
+            full[name] = float(value)
+    return {name: value for name, value in full.items() if name not in EXCLUDED_PARAMETERS}, defaults
+
+
+def _slug(experiment, full, defaults, longest=60):
+    """Parameters that differ from the defaults: texts by value, others by name and value; the seed last."""
+    words = []
+    for name, value in full.items():
+        if name == "seed" or value is None or (name in defaults and defaults[name] == value):
+            continue
+        if isinstance(value, str):
+            words.append(Path(value).name if "/" in value else value)
+        elif isinstance(value, bool):
+            words.append(name if value else f"no-{name}")
+        else:
+            words.append(f"{name}-{value}")
+    slug = re.sub(r"[^a-z0-9.]+", "-", "-".join([experiment, *words]).lower()).strip("-.")[:longest].rstrip("-.")
+    return f"{slug}-seed-{full['seed']}" if "seed" in full else slug
+
+
+def is_current(record):
+    """Would today's code give the record's parameters and data the same id? Else it is older than the code."""
+    fingerprint = record.data.get("fingerprint")
+    return any(run_id(record.experiment, record.parameters, data) == record.id for data in {fingerprint, None})
+
+
+# ---------------------------------------------------------------- the machine
+
+
+def git_state():
+    """`{"git_commit": hash or None, "git_dirty": True if tracked or new files differ from it, or None}`."""
+    root = repository()
+    commit = _git(root, "rev-parse", "HEAD") if root else None
+    top = _git(root, "rev-parse", "--show-toplevel") if commit else None
+    if not top or Path(top).resolve() != root:
+        return {"git_commit": None, "git_dirty": None}
+    changes = _git(root, "status", "--porcelain", "--", "reidlib", "notebooks", "pyproject.toml", "constraints.txt")
+    return {"git_commit": commit, "git_dirty": bool(changes)}
+
+
+def _git(root, *arguments):
+    try:
+        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def versions():
+    """Versions of Python and of the packages that numbers depend on; a package that is not installed is left out."""
+    found = {"python": platform.python_version(), "reidlib": reidlib.__version__}
+    for name in VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment(device="cpu"):
+    """`{"device", "machine", "cores", "threads"}`: kind of device, its model's name, usable cores, torch's threads."""
+    import torch
+
+    kind = torch.device(device).type
+    machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_model()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"device": kind, "machine": machine, "cores": cores, "threads": torch.get_num_threads()}
+
+
+@functools.cache
+def cpu_model():
+    """Name of the processor as the system gives it."""
+    try:
+        match = re.search(r"(?m)^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text())
+    except OSError:
+        match = None
+    return match.group(1).strip() if match else platform.processor() or platform.machine()
+
+
+def peak_memory_mib():
+    """Largest resident memory of this process so far, in MiB."""
+    try:
+        match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
+        if match:
+            return round(int(match.group(1)) / 1024, 1)
+    except OSError:
+        pass
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

@@ -1,0 +1,61 @@
+"""Groups of comparable runs: which records may stand in one table, and a value of theirs by seed."""
+
+import math
+from dataclasses import dataclass
+
+# Parameters that set the scale of an experiment: runs that differ in one of them are never compared with each other.
+SCALE = ("height", "width", "data_seed", "images_seen", "evaluate_on")
+
+
+@dataclass(frozen=True)
+class RunSet:
+    """Comparable runs: the same data, the same kind of device, the same scale; `name` says which, in words."""
+
+    name: str
+    records: tuple
+
+
+def run_sets(records):
+    """Records split into RunSets; of the same arm and seed the newest record counts."""
+    groups = {}
+    for record in records:
+        scale = tuple((name, str(record.parameters[name])) for name in SCALE if name in record.parameters)
+        dataset = record.data.get("dataset") or record.parameters.get("dataset", "unknown data")
+        device = record.machine if record.device not in ("", "cpu") else "CPU"
+        group = groups.setdefault((dataset, record.data.get("fingerprint"), device, scale), {})
+        known = group.get((record.arm, record.seed))
+        if known is None or record.created > known.created:
+            group[record.arm, record.seed] = record
+    return [
+        RunSet(f"{key[0]}, {key[2]}" + "".join(f", {name} {value}" for name, value in key[3]), tuple(group.values()))
+        for key, group in groups.items()
+    ]
+
+
+def choose_set(records, arms, dataset=None):
+    """The largest set of comparable runs for these arms: most arms present, then most seeds common to them.
+
+    dataset: consider the runs on this data set only. Returns an empty RunSet if there is no run.
+    """
+    arms = list(dict.fromkeys(arms))
+
+    def size(run_set):
+        seeds = [{r.seed for r in run_set.records if r.arm == arm} for arm in arms]
+        present = [group for group in seeds if group]
+        common = len(set.intersection(*present)) if present else 0
+        return len(present), common, sum(map(len, present))
+
+    sets = [s for s in run_sets(records) if dataset in (None, s.records[0].data.get("dataset"))]
+    best = max(sets, key=size, default=RunSet("no runs", ()))
+    return best if best.records and size(best)[0] else RunSet("no runs", ())
+
+
+def by_seed(records, arm, name):
+    """`{seed: value}` of one arm for a metric, or else an entry of `extra`; runs that lack it are left out."""
+    values = {}
+    for record in records:
+        if record.arm == arm:
+            value = record.metrics.get(name, record.extra.get(name))
+            if value is not None and not math.isnan(value):
+                values[record.seed] = float(value)
+    return values

@@ -1,0 +1,73 @@
+"""Where finished runs lie: committed with the book, made by this build, or a reader's own."""
+
+import io
+import os
+from pathlib import Path
+
+import numpy as np
+
+from reidlib.results.provenance import build_dir, repository
+from reidlib.results.records import load_all
+
+RECORDED, BUILT, YOURS = "recorded", "this build", "your runs"
+
+
+def recorded_dir(experiment):
+    """The folder of an experiment's committed records, or None without the repository."""
+    root = repository()
+    return root / "book" / "recorded" / experiment if root else None
+
+
+def available(experiment):
+    """`{source: records}` of an experiment: "recorded" (committed), "this build", and "your runs" ($REIDLIB_RUNS).
+
+    A source without records has an empty list; "your runs" is there only when the variable names a folder.
+    """
+    recorded = recorded_dir(experiment)
+    found = {
+        RECORDED: load_all(recorded) if recorded and recorded.is_dir() else [],
+        BUILT: load_all(build_dir() / "runs" / experiment),
+    }
+    if os.environ.get("REIDLIB_RUNS"):
+        found[YOURS] = load_all(Path(os.environ["REIDLIB_RUNS"]) / experiment)
+    return found
+
+
+def largest(found):
+    """Of `available`, the records of the source with most different (arm, seed): what tables and verdicts are made of.
+
+    Sources are never mixed, so no table averages over two states of the code. A reader's own runs win when there are any.
+    """
+    if found.get(YOURS):
+        return found[YOURS]
+    return max(found.values(), key=lambda records: len({(r.arm, r.seed) for r in records}), default=[])
+
+
+def orders(experiment, arms, seed=0):
+    """`{arm: int32 (queries, k)}`: gallery positions in ranked order of this build's runs, for the arms that have them."""
+    found = {}
+    for record in available(experiment)[BUILT]:
+        file = record.source / "order.npz"
+        if record.arm in arms and record.seed == seed and file.exists():
+            with np.load(file) as stored:
+                found[record.arm] = stored["order"]
+    return {arm: found[arm] for arm in arms if arm in found}
+
+
+def as_npz(**arrays):
+    """Named arrays as the bytes of a compressed .npz file, to be saved beside a record."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **{name: np.asarray(value) for name, value in arrays.items()})
+    return buffer.getvalue()
+
+
+def agreement(experiment):
+    """Pairs (live, recorded) of this build's runs and the committed runs of the same arm, seed and parameters."""
+    found = available(experiment)
+    recorded = {(r.arm, r.seed, _key(r)): r for r in found[RECORDED]}
+    pairs = [(r, recorded.get((r.arm, r.seed, _key(r)))) for r in found[BUILT]]
+    return [(live, other) for live, other in pairs if other is not None]
+
+
+def _key(record):
+    return tuple(sorted((name, repr(value)) for name, value in record.parameters.items()))

@@ -1,0 +1,243 @@
+import math
+
+import numpy as np
+import pytest
+
+from reidlib.results.statistics import (
+    STATUSES,
+    Interval,
+    Verdict,
+    all_of,
+    bootstrap,
+    collapse_verdict,
+    format_interval,
+    needed,
+    ordering_verdict,
+    paired_differences,
+    paired_interval,
+    pooled_sd,
+    shape_verdict,
+    t_interval,
+    threshold_verdict,
+)
+
+
+def seeds(*values):
+    return dict(enumerate(values))
+
+
+# 97.5% quantiles of Student's t from a printed table
+@pytest.mark.parametrize(("n", "t"), [(2, 12.706), (3, 4.303), (5, 2.776), (10, 2.262)])
+def test_the_interval_uses_the_quantile_of_n_minus_1_degrees_of_freedom(n, t):
+    values = list(range(n))
+    interval = t_interval(values)
+    sd = math.sqrt(sum((v - sum(values) / n) ** 2 for v in values) / (n - 1))
+    assert interval.mean == sum(values) / n
+    assert interval.sd == pytest.approx(sd)
+    assert interval.high - interval.mean == pytest.approx(t * sd / math.sqrt(n), rel=0.0005 / 2.262)  # t has 3 decimals
+    assert interval.mean - interval.low == pytest.approx(interval.high - interval.mean)
+
+
+def test_interval_of_three_runs_by_hand():
+    # mean 55, sd 1, half width 4.303 / sqrt(3) = 2.484
+    assert format_interval({0: 54.0, 1: 55.0, 2: 56.0}) == "55.0 [52.5, 57.5], n=3"
+    assert format_interval([54.0, 55.0, 56.0], digits=2) == "55.00 [52.52, 57.48], n=3"
+    assert str(t_interval([54.0, 55.0, 56.0])) == "55.0 [52.5, 57.5], n=3"
+
+
+def test_one_run_has_no_interval_and_none_is_not_run():
+    assert format_interval({3: 55.04}) == "55.0, n=1"
+    assert format_interval({}) == "not run"
+    assert format_interval([None, math.nan]) == "not run"
+    assert t_interval([7.0]).mean == 7.0
+    assert math.isnan(t_interval([7.0]).low)
+
+
+def test_paired_differences_use_the_seeds_that_both_have():
+    a, b = {0: 5.0, 1: 7.0, 2: 1.0}, {1: 4.0, 2: 2.0, 9: 0.0}
+    assert paired_differences(a, b) == {1: 3.0, 2: -1.0}
+    assert paired_interval(a, b).mean == 1.0
+    assert paired_interval(a, b).n == 2
+
+
+def test_pooled_sd_by_hand():
+    # variances 1 (n=3) and 4 (n=2): sqrt((2 * 1 + 1 * 4) / 3) = sqrt(2)
+    assert pooled_sd([1.0, 2.0, 3.0], [0.0, 2 * math.sqrt(2)]) == pytest.approx(math.sqrt(2))
+    assert math.isnan(pooled_sd([1.0], [2.0]))
+
+
+def test_bootstrap_agrees_with_a_loop_and_with_the_normal_theory():
+    values = np.random.default_rng(0).normal(0.6, 0.2, 400)
+    found = bootstrap(values, np.random.default_rng(1))
+    generator = np.random.default_rng(1)
+    means = [values[generator.integers(0, 400, 400)].mean() for _ in range(2000)]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, [0.025, 0.975])))
+    half = 1.96 * values.std(ddof=1) / 20
+    assert found.high - found.mean == pytest.approx(half, rel=0.1)
+    assert found.n == 400
+    assert found == bootstrap(values, np.random.default_rng(1))
+
+
+def test_bootstrap_in_blocks_has_the_same_spread():
+    values = np.random.default_rng(0).random(30_000)  # 2,000 x 30,000 indices do not fit one block
+    found = bootstrap(values, np.random.default_rng(1), resamples=300)
+    assert found.high - found.low == pytest.approx(2 * 1.96 * values.std() / math.sqrt(30_000), rel=0.25)
+
+
+def test_bootstrap_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="at least one query"):
+        bootstrap([], np.random.default_rng(0))
+
+
+def test_how_many_seeds_must_agree():
+    assert [needed(n) for n in (3, 4, 5, 6, 10)] == [3, 4, 4, 5, 8]
+
+
+ORDERINGS = [
+    # gap 5 in every seed, sd 1
+    ("reproduced", (15, 16, 17), (10, 11, 12)),
+    # sign in 4 of 5 seeds, mean gap 3.8, pooled sd sqrt(4 * 7.2 / 8) = 1.9
+    ("reproduced", (15, 15, 15, 15, 9), (10, 10, 10, 10, 10)),
+    # sign in all seeds but a gap of 1 below the pooled sd of 5
+    ("weak", (11, 16, 21), (10, 15, 20)),
+    # mean ahead, one seed of three behind
+    ("weak", (20, 20, 9), (10, 10, 10)),
+    ("contradicted", (10, 11, 12), (15, 16, 17)),
+    # reversed mean, but by less than a pooled sd
+    ("inconclusive", (10, 15, 20), (11, 16, 21)),
+    ("inconclusive", (10, 10, 10), (10, 10, 10)),
+    ("inconclusive", (15, 16), (10, 11)),
+    ("not run", (), (10, 11, 12)),
+    ("not run", (1, 2, 3), ()),
+]
+
+
+@pytest.mark.parametrize(("status", "a", "b"), ORDERINGS)
+def test_ordering(status, a, b):
+    verdict = ordering_verdict(seeds(*a), seeds(*b), names=("new", "old"), unit="mAP")
+    assert verdict.status == status, verdict.text
+    assert verdict.n == min(len(a), len(b))
+    assert verdict.text == f"{status}: {verdict.reason}"
+
+
+def test_ordering_pairs_by_seed_not_by_position():
+    a, b = {0: 10.0, 1: 20.0, 2: 30.0}, {2: 29.0, 1: 19.0, 0: 9.0, 7: 99.0}
+    verdict = ordering_verdict(a, b)
+    assert "better in 3 of 3 seeds" in verdict.reason
+    assert verdict.n == 3
+    assert verdict.status == "weak"  # the gap of 1 is far below the pooled sd of 10
+
+
+def test_ordering_says_its_numbers():
+    verdict = ordering_verdict(seeds(15, 16, 17), seeds(10, 11, 12), names=("new", "old"), unit="mAP")
+    assert verdict.reason == (
+        "new 16.0 against old 11.0 mAP, gap +5.0 (pooled sd 1.0), new better in 3 of 3 seeds; n=3"
+    )
+
+
+def test_a_minimal_gap_turns_reproduced_into_weak():
+    a, b = seeds(15, 16, 17), seeds(10, 11, 12)
+    assert ordering_verdict(a, b, min_gap=4.9).status == "reproduced"
+    assert ordering_verdict(a, b, min_gap=20).status == "weak"
+
+
+def test_fewer_can_be_better():
+    a, b = seeds(100, 101, 102), seeds(200, 201, 202)
+    assert ordering_verdict(a, b, higher=False).status == "reproduced"
+    assert ordering_verdict(a, b).status == "contradicted"
+    assert "gap -100.0" in ordering_verdict(a, b, higher=False).reason
+
+
+def test_missing_values_are_no_seeds():
+    verdict = ordering_verdict(seeds(15, 16, None, 17), seeds(10, 11, 12, math.nan))
+    assert verdict.status == "inconclusive"
+    assert "only 2 common seeds where 3 are needed" in verdict.reason
+
+
+def test_lists_are_refused_since_they_have_no_seeds():
+    with pytest.raises(TypeError, match="mapping from seed to value"):
+        ordering_verdict([1, 2, 3], [1, 2, 3])
+
+
+def around(mean):
+    return seeds(mean - 1, mean, mean + 1)  # sd 1
+
+
+@pytest.mark.parametrize(
+    ("status", "curve"),
+    [
+        ("reproduced", {1: around(50), 4: around(60), 32: around(20)}),
+        ("weak", {1: around(59.5), 4: around(60), 32: around(20)}),
+        ("contradicted", {1: around(70), 4: around(60), 32: around(20)}),
+        ("contradicted", {1: around(20), 4: around(60), 32: around(70)}),
+        ("inconclusive", {1: around(60.5), 4: around(60), 32: around(20)}),
+        ("inconclusive", {1: around(50), 4: seeds(60, 61), 32: around(20)}),
+        ("not run", {1: around(50), 4: {}, 32: around(20)}),
+        ("not run", {1: around(50), 4: around(60)}),
+    ],
+)
+def test_shape(status, curve):
+    assert shape_verdict(curve, "K").status == status
+
+
+def test_shape_sorts_its_grid():
+    verdict = shape_verdict({32: around(20), 4: around(60), 1: around(50)}, "K", unit="mAP")
+    assert verdict.reason == "best at K=4 (1: 50.0, 4: 60.0, 32: 20.0 mAP); n=3"
+
+
+@pytest.mark.parametrize(
+    ("status", "final"),
+    [
+        ("reproduced", around(20)),  # below 38 by far, below half of 70
+        ("weak", around(36)),  # below 38 by 2 sd, but not below 35
+        ("weak", around(37.5)),
+        ("inconclusive", around(38)),
+        ("contradicted", around(60)),
+        ("inconclusive", seeds(20, 21)),
+        ("not run", {}),
+    ],
+)
+def test_collapse(status, final):
+    verdict = collapse_verdict(final, around(38), around(70), chance=1.5)
+    assert verdict.status == status, verdict.text
+    if verdict.n >= 3:
+        assert "chance 1.5" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("status", "values", "above"),
+    [
+        ("reproduced", (0.96, 0.97, 0.99), True),
+        ("contradicted", (0.5, 0.6, 0.7), True),
+        ("contradicted", (0.96, 0.97, 0.99), False),
+        ("weak", (0.94, 0.99, 0.99), True),
+        ("inconclusive", (0.5, 0.99, 0.99), True),
+        ("reproduced", (0.9, 0.96, 0.96, 0.96, 0.96), True),
+        ("inconclusive", (0.96, 0.97), True),
+        ("not run", (), True),
+    ],
+)
+def test_threshold(status, values, above):
+    assert threshold_verdict(seeds(*values), 0.95, above).status == status
+
+
+def test_the_worst_part_decides():
+    parts = {status: Verdict(status, f"because {status}", n) for n, status in enumerate(STATUSES, 3)}
+    assert all_of([parts["reproduced"], parts["weak"]]).status == "weak"
+    assert all_of([parts["weak"], parts["inconclusive"]]).status == "inconclusive"
+    assert all_of([parts["inconclusive"], parts["contradicted"]]).status == "contradicted"
+    assert all_of([parts["contradicted"], parts["not run"]]).status == "not run"
+    both = all_of([parts["reproduced"], parts["weak"]])
+    assert both.reason == "reproduced: because reproduced; and weak: because weak"
+    assert both.n == 3
+    same = all_of([parts["weak"], parts["weak"]])
+    assert same.reason == "because weak; and because weak"
+
+
+def test_an_unknown_status_is_refused():
+    with pytest.raises(ValueError, match="unknown verdict 'fine'"):
+        Verdict("fine", "no reason")
+
+
+def test_intervals_compare_by_value():
+    assert Interval(1.0, 0.0, 2.0, 3, 0.1) == Interval(1.0, 0.0, 2.0, 3, 0.1)
