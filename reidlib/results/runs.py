@@ -16,18 +16,22 @@ class RunSet:
 
 
 def run_sets(records):
-    """Records split into RunSets; of the same arm and seed the newest record counts."""
+    """Records split into RunSets; of the same arm and seed the newest record counts.
+
+    The name of a set gives its data and device, and those of `SCALE` in which the sets differ.
+    """
     groups = {}
     for record in records:
-        scale = tuple((name, str(record.parameters[name])) for name in SCALE if name in record.parameters)
+        scale = tuple(str(record.parameters.get(name)) for name in SCALE)
         dataset = record.data.get("dataset") or record.parameters.get("dataset", "unknown data")
         device = record.machine if record.device not in ("", "cpu") else "CPU"
         group = groups.setdefault((dataset, record.data.get("fingerprint"), device, scale), {})
         known = group.get((record.arm, record.seed))
         if known is None or record.created > known.created:
             group[record.arm, record.seed] = record
+    differ = [i for i in range(len(SCALE)) if len({key[3][i] for key in groups}) > 1]
     return [
-        RunSet(f"{key[0]}, {key[2]}" + "".join(f", {name} {value}" for name, value in key[3]), tuple(group.values()))
+        RunSet(", ".join([key[0], key[2], *(f"{SCALE[i]} {key[3][i]}" for i in differ)]), tuple(group.values()))
         for key, group in groups.items()
     ]
 

@@ -11,7 +11,7 @@ def make():
         metrics = {name: changes.pop(name) for name in ("mAP", "mAP_trap", "R1", "R5", "R10") if name in changes}
         fields = {
             "id": f"{experiment}-{arm}-{seed}-0123456789ab",
-            "parameters": {"loss": "triplet", "iterations": 350, "seed": seed},
+            "parameters": {"loss": "triplet", "images_seen": 350, "seed": seed},
             "data": {"dataset": "market-like", "fingerprint": "f"},
             "device": "cpu",
             "machine": "some CPU",

@@ -192,7 +192,7 @@ def test_frame_has_one_row_per_run(make):
     assert list(frame["seed"]) == [0, 1]
     assert list(frame["mAP"]) == [50.0, 40.0]
     assert math.isnan(frame["R1"][1])
-    assert list(frame["iterations"]) == [350, 350]
+    assert list(frame["images_seen"]) == [350, 350]
     assert list(frame["device"]) == ["cpu", "cpu"]
     assert list(frame["threads"]) == [1, 1]
     assert frame_of([]).empty

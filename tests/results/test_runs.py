@@ -2,7 +2,7 @@ from reidlib.results.runs import by_seed, choose_set, run_sets
 
 
 def test_runs_of_different_data_device_or_scale_are_kept_apart(make):
-    parameters = {"iterations": 100}
+    parameters = {"images_seen": 100}
     records = [
         make(seed=0),
         make(seed=1, machine="another CPU"),
@@ -13,10 +13,10 @@ def test_runs_of_different_data_device_or_scale_are_kept_apart(make):
     sets = run_sets(records)
     assert [len(s.records) for s in sets] == [2, 1, 1, 1]
     assert [s.name for s in sets] == [
-        "market-like, CPU, iterations 350",
-        "market-like, CPU, iterations 350",
-        "market-like, NVIDIA H100, iterations 350",
-        "market-like, CPU, iterations 100",
+        "market-like, CPU, images_seen 350",
+        "market-like, CPU, images_seen 350",
+        "market-like, NVIDIA H100, images_seen 350",
+        "market-like, CPU, images_seen 100",
     ]
 
 
@@ -27,19 +27,19 @@ def test_the_newest_of_two_runs_of_an_arm_and_seed_counts(make):
 
 
 def test_a_set_with_all_arms_goes_before_a_larger_one(make):
-    short = {"iterations": 100}
+    short = {"images_seen": 100}
     larger = [make("triplet", seed, mAP=1.0) for seed in range(9)]
     complete = [make(arm, seed, mAP=2.0, parameters=short) for arm in ("triplet", "lossless") for seed in range(3)]
     chosen = choose_set(larger + complete, ["triplet", "lossless"])
-    assert chosen.name == "market-like, CPU, iterations 100"
-    assert choose_set(larger + complete, ["triplet"]).name == "market-like, CPU, iterations 350"
+    assert chosen.name == "market-like, CPU, images_seen 100"
+    assert choose_set(larger + complete, ["triplet"]).name == "market-like, CPU, images_seen 350"
 
 
 def test_then_the_set_with_most_common_seeds(make):
-    short = {"iterations": 100}
+    short = {"images_seen": 100}
     apart = [make("triplet", seed) for seed in (0, 1, 2)] + [make("lossless", seed) for seed in (2, 3, 4)]
     paired = [make(arm, seed, parameters=short) for arm in ("triplet", "lossless") for seed in (0, 1)]
-    assert choose_set(apart + paired, ["triplet", "lossless"]).name == "market-like, CPU, iterations 100"
+    assert choose_set(apart + paired, ["triplet", "lossless"]).name == "market-like, CPU, images_seen 100"
 
 
 def test_a_data_set_can_be_asked_for(make):

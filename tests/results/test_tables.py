@@ -79,7 +79,7 @@ def test_compare_sets_ours_beside_the_paper(make):
     assert row["mAP ours"] == "55.0 [52.5, 57.5], n=3"
     assert row["R1 ours"] == "80.0 [80.0, 80.0], n=3"
     assert row["seeds"] == 3
-    assert row["runs"] == "market-like, CPU, iterations 350"
+    assert row["runs"] == "market-like, CPU"
     row = table.loc["ResNet-50 + lossless triplet loss"]
     assert row["mAP paper"] == 81.9
     assert row["mAP ours"] == "not run"
