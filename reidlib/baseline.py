@@ -56,7 +56,8 @@ def fit(
 
     def loss(network, batch, step):
         batch = torch.as_tensor(batch)
-        images, _ = augment(store.batch(rows[batch])[0], generator=training.stream(seed, description, "augmentation", step))
+        generator = training.stream(seed, description, "augmentation", step)
+        images, _ = augment(store.batch(rows[batch])[0], generator=generator)
         images = images.to(device).contiguous(memory_format=torch.channels_last)
         features = network["neck"](network["model"].trunk_features(images))
         targets = labels[batch].to(device)

@@ -24,7 +24,7 @@ def picture(axis, image, title: str = "", colour: str | None = None) -> None:
     for spine in axis.spines.values():
         spine.set(visible=colour is not None, color=colour, linewidth=2.5)
     if title:
-        axis.set_title(title, color=colour or "black", fontsize=8, pad=2)
+        axis.set_title(title, color=colour or "black", fontsize=8, pad=4)
 
 
 def grid(rows: list[list], titles=None, labels=None, colours=None, width: float = 0.62):
@@ -34,10 +34,14 @@ def grid(rows: list[list], titles=None, labels=None, colours=None, width: float 
     """
     columns = max(map(len, rows))
     height, breadth = next(np.asarray(i).shape[1:] for row in rows for i in row if i is not None)
-    tall = width * height / breadth + (0.24 if titles else 0.06)
+    lines = 1 + max((text.count("\n") for row in titles for text in row), default=0) if titles else 0
+    above = 0.05 + 0.16 * lines  # inches
     left = 1.5 if labels else 0.1
     figure, axes = plt.subplots(
-        len(rows), columns, figsize=(left + columns * (width + 0.06), len(rows) * tall + 0.1), squeeze=False
+        len(rows),
+        columns,
+        figsize=(left + columns * (width + 0.06), len(rows) * (width * height / breadth + above) + 0.05),
+        squeeze=False,
     )
     for r, row in enumerate(rows):
         for c in range(columns):
@@ -49,9 +53,13 @@ def grid(rows: list[list], titles=None, labels=None, colours=None, width: float 
             text = "\n".join(textwrap.wrap(labels[r], 18))
             axes[r, 0].set_ylabel(text, rotation=0, ha="right", va="center", fontsize=9, labelpad=8)
     figure.subplots_adjust(
-        left=left / figure.get_figwidth(), right=0.995, bottom=0.01, wspace=0.08,
-        top=1 - (0.22 if titles else 0.03) / figure.get_figheight(), hspace=0.24 / tall if titles else 0.05,
-    )  # fmt: skip
+        left=left / figure.get_figwidth(),
+        right=0.995,
+        bottom=0.03 / figure.get_figheight(),
+        top=1 - above / figure.get_figheight(),
+        wspace=0.08,
+        hspace=above / (width * height / breadth),
+    )
     return figure
 
 
@@ -74,13 +82,16 @@ def ranked_lists(images, query_rows, gallery_rows, right, labels=None, ranks=Non
 def curves(lines: dict[str, tuple], xlabel: str, ylabel: str, title: str = "", ax=None, marker=None):
     """Named lines with a band: {name: (x, mean, low, high)}; low and high may be None. Returns the axes."""
     ax = ax or plt.subplots(figsize=(6.4, 3.6))[1]
+    if not lines:
+        ax.annotate("not run", (0.5, 0.5), xycoords="axes fraction", ha="center", color="dimgrey")
     styles = ["-", "--", "-.", ":"]
     for i, (name, (x, mean, low, high)) in enumerate(lines.items()):
         (line,) = ax.plot(x, mean, styles[i % 4], label=name, marker=marker, markersize=4)
         if low is not None:
             ax.fill_between(x, low, high, alpha=0.18, color=line.get_color(), linewidth=0)
     ax.set(xlabel=xlabel, ylabel=ylabel, title=title)
-    ax.legend(frameon=False, fontsize=9)
+    if lines:
+        ax.legend(frameon=False, fontsize=9)
     sns.despine(ax=ax)
     return ax
 
@@ -95,7 +106,7 @@ def smooth(values, window: int = 15) -> np.ndarray:
 
 def dots(table, x: str, low: str, high: str, label: str, xlabel: str, hue: str | None = None):
     """One dot and its interval a row, in the table's order; the way the book shows every comparison of arms."""
-    figure, ax = plt.subplots(figsize=(6.4, 0.34 * len(table) + 0.9))
+    figure, ax = plt.subplots(figsize=(6.4, 0.34 * max(1, len(table)) + 0.9))
     places = np.arange(len(table))[::-1]
     groups = table[hue].tolist() if hue else [None] * len(table)
     colours = dict(zip(dict.fromkeys(groups), sns.color_palette("colorblind"), strict=False))

@@ -83,8 +83,10 @@ def hard_negative_pool(embeddings: Tensor, pids: Tensor, nn: int = 10, block: in
     blocks of rows, so that memory stays at block x images distances.
     """
     if len(embeddings) != len(pids) or len(pids) < 2 or nn < 1:
-        raise ValueError(f"hard_negative_pool needs as many embeddings as pids, at least 2, and nn >= 1, "
-                         f"got {len(embeddings)}, {len(pids)} and nn={nn}")
+        raise ValueError(
+            f"hard_negative_pool needs as many embeddings as pids, at least 2, and nn >= 1, "
+            f"got {len(embeddings)}, {len(pids)} and nn={nn}"
+        )
     pids = pids.to(embeddings.device)
     nn = min(nn, len(pids) - 1)
     known, identity = torch.unique(pids, return_inverse=True)
@@ -163,8 +165,10 @@ def _checked(pids: Tensor, camids: Tensor) -> tuple[Tensor, Tensor]:
     pids = torch.as_tensor(pids)
     camids = torch.as_tensor(camids).to(pids.device)
     if pids.ndim != 1 or pids.shape != camids.shape or len(pids) == 0:
-        raise ValueError(f"pids and camids must be two non-empty lists of one length, "
-                         f"got shapes {tuple(pids.shape)} and {tuple(camids.shape)}")
+        raise ValueError(
+            f"pids and camids must be two non-empty lists of one length, "
+            f"got shapes {tuple(pids.shape)} and {tuple(camids.shape)}"
+        )
     return pids.long(), camids.long()
 
 

@@ -28,8 +28,10 @@ class PKSampler(Sampler[list[int]]):
         generator: torch.Generator | None = None,
     ):
         if p < 1 or k < 1 or (batches_per_epoch is not None and batches_per_epoch < 1):
-            raise ValueError(f"PKSampler needs p, k and batches_per_epoch of 1 or more, "
-                             f"got p={p}, k={k}, batches_per_epoch={batches_per_epoch}")
+            raise ValueError(
+                f"PKSampler needs p, k and batches_per_epoch of 1 or more, "
+                f"got p={p}, k={k}, batches_per_epoch={batches_per_epoch}"
+            )
         labels = torch.as_tensor(labels).cpu()
         rows = (labels >= 0).nonzero()[:, 0]
         self.rows = rows[torch.argsort(labels[rows], stable=True)]

@@ -77,8 +77,8 @@ def train(
     scheduler: stepped once after every optimiser step.
     precision: "float32", "bfloat16" or "float16" (autocast; float16 scales gradients, on CUDA only).
     watch: `watch(model, step)` returns a dict of floats; called in eval mode after the steps named in `watch_at`.
-    checkpoint: a folder. State is written there every `checkpoint_every` steps and at the end; if it holds some, training
-        goes on from there. Whoever keeps the result deletes the folder.
+    checkpoint: a folder. State is written there every `checkpoint_every` steps and at the end; if it holds some,
+        training goes on from there. Whoever keeps the result deletes the folder.
 
     Returns
     -------

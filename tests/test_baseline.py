@@ -1,6 +1,7 @@
 """The supervised baseline, its embeddings and the cached warm start, on a small drawn data set."""
 
 import dataclasses
+import itertools
 
 import pytest
 import torch
@@ -24,7 +25,8 @@ def people():
 def score(frame, features):
     query, gallery = (frame[frame["split"] == s] for s in ("query", "gallery"))
     features = torch.nn.functional.normalize(features)
-    return evaluate(features[rows_of(frame, "query")], features[rows_of(frame, "gallery")], query, gallery, CrossCamera()).mAP
+    found = (features[rows_of(frame, split)] for split in ("query", "gallery"))
+    return evaluate(*found, query, gallery, CrossCamera()).mAP
 
 
 def test_training_raises_the_score_and_is_deterministic(people):
@@ -43,7 +45,7 @@ def test_training_raises_the_score_and_is_deterministic(people):
 
 
 def test_embed_equals_one_image_at_a_time_and_keeps_the_mode(people):
-    frame, store = people
+    _, store = people
     torch.manual_seed(0)
     model = models.build("resnet-small", weights=None).train()
     rows = [5, 0, 17]
@@ -73,7 +75,8 @@ def test_warm_start_is_cached_named_by_its_recipe_and_loads(people, tmp_path, mo
     assert path.stat().st_mtime_ns == stamp
     assert calls == [(32, 16)]
     assert [f.name for f in path.parent.iterdir()] == [path.name]
-    names = {warmstart.path(b, s, seed) for b in ("resnet-small", "mildnet-small") for s in ((32, 16), (64, 32)) for seed in (0, 1)}
+    choices = itertools.product(("resnet-small", "mildnet-small"), ((32, 16), (64, 32)), (0, 1))
+    names = {warmstart.path(*choice) for choice in choices}
     assert len(names) == 8
     first = embed(models.build("resnet-small", weights=path), store, [0], trunk=True)
     torch.testing.assert_close(first, embed(models.build("resnet-small", weights=path), store, [0], trunk=True))

@@ -16,7 +16,8 @@ from reidlib.training import TrainingError, epochs, stream, stream_seed, train
 def network(seed=0):
     torch.manual_seed(seed)
     return torch.nn.Sequential(
-        torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Dropout(0.5), torch.nn.Linear(16, 2)
+        torch.nn.Conv2d(1, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Dropout(0.5),
+        torch.nn.Linear(16, 2),
     )  # fmt: skip
 
 
@@ -157,7 +158,7 @@ def test_epochs_skip_like_a_full_walk():
 def test_errors():
     model = network()
     optimizer = torch.optim.Adam(model.parameters(), 1e-2)
-    with pytest.raises(TrainingError, match="not finite at step 0 .*lower the learning rate"):
+    with pytest.raises(TrainingError, match=r"not finite at step 0 .*lower the learning rate"):
         train(
             model, batches, lambda m, b, s: (m(b).sum() * float("nan"), {}), optimizer, steps=1, seed=0, progress=False
         )

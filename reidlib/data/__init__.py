@@ -6,19 +6,33 @@
 import difflib
 import hashlib
 import importlib
+import inspect
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from reidlib.data import drawn, market1501
+from reidlib.data import drawn
+from reidlib.data import market1501 as market1501  # the other readers are imported when they are asked for
 from reidlib.data.frame import make_frame
 from reidlib.data.store import ImageStore, check_size
 
-__all__ = ["Data", "ImageStore", "fingerprint", "known", "load"]
+__all__ = ["Data", "ImageStore", "fingerprint", "known", "load", "reader_of"]
 
-_READERS = {"market1501": market1501}
+# name of a data set on disk -> module of its reader: find_root(root), read(root, **options), HELP, EXPECTED
+_READERS = {
+    "market1501": "market1501",
+    "dukemtmc": "dukemtmc",
+    "msmt17": "msmt17",
+    "cuhk03": "cuhk03",
+    "cuhk03-np": "cuhk03_np",
+    "viper": "viper",
+    "prcc": "prcc",
+    "ltcc": "ltcc",
+    "folder": "folder",
+    "csv": "table",
+}
 
 
 @dataclass(frozen=True)
@@ -50,22 +64,26 @@ def load(
     cache=None,
     on_error: str = "raise",
     progress: bool = True,
+    **options,
 ) -> Data:
-    """Load a data set: `dataset` is "market1501" (a folder `root` on disk) or one of the drawn presets.
+    """Load a data set: `dataset` is the name of one on disk (in the folder `root`) or one of the drawn presets.
+
+    `options` go to the reader: `split=3` for one of the splits of CUHK03, say; see the reader's `read`.
 
     `size` is (height, width) in pixels. Drawn data depends on `data_seed` and is kept in the folder `cache` (default:
     `drawn.cache_folder()`), to be drawn once. Files are decoded into memory, or, where `cache` is given, into a
     memory-mapped file in it, which later calls use again. `on_error="skip"` leaves unreadable images out of the frame.
-    Raises ValueError for an unknown name, FileNotFoundError for a wrong root, ImageError for an unreadable image.
+    Raises ValueError for an unknown name or option, FileNotFoundError for a wrong root, ImageError for an unreadable
+    image.
     """
     size = check_size(size)
-    reader = _reader(dataset, root)
+    reader = _reader(dataset, root, options)
     if reader is None:
         frame, images, parts = drawn.draw_cached(dataset, size, data_seed, cache, progress)
         store = ImageStore(images, parts).to(device)
         return Data(dataset, frame, store, _drawn_name(dataset, size, data_seed), None)
+    frame = reader.read(root, **options)
     root = reader.find_root(root)
-    frame = reader.read(root)
     name = _files_name(dataset, root, frame)
     store = ImageStore.from_files(
         [root / path for path in frame["path"]],
@@ -80,25 +98,34 @@ def load(
     return Data(dataset, frame, store.to(device), name, root)
 
 
-def fingerprint(dataset: str, root=None, size: tuple[int, int] = (64, 32), data_seed: int = 0) -> str:
+def fingerprint(dataset: str, root=None, size: tuple[int, int] = (64, 32), data_seed: int = 0, **options) -> str:
     """A short name of a data set's content, without decoding or drawing it.
 
-    Of files: a hash of the sorted names and sizes in bytes. Of drawn data: preset, image size and seed.
+    Of files: a hash of the sorted names and sizes in bytes, and of the labels where names do not hold all of them. Of
+    drawn data: preset, image size and seed.
     """
-    reader = _reader(dataset, root)
+    reader = _reader(dataset, root, options)
     if reader is None:
         return _drawn_name(dataset, check_size(size), data_seed)
-    root = reader.find_root(root)
-    return _files_name(dataset, root, reader.read(root))
+    frame = reader.read(root, **options)
+    return _files_name(dataset, reader.find_root(root), frame)
 
 
-def _reader(dataset: str, root):
+def reader_of(dataset: str):
+    """The module that reads a data set on disk: its `read(root, **options)` makes the frame. Raises ValueError."""
+    if dataset not in _READERS:
+        raise ValueError(f"{dataset!r} is no data set on disk; these are: {', '.join(_READERS)}")
+    return importlib.import_module(f"reidlib.data.{_READERS[dataset]}")
+
+
+def _reader(dataset: str, root, options: dict):
     """The reader module of a data set on disk, or None for a drawn one. Raises ValueError, FileNotFoundError."""
     if dataset in _READERS:
+        reader = reader_of(dataset)
+        _check_options(dataset, options, list(inspect.signature(reader.read).parameters)[1:])
         if not root:
-            layout = _READERS[dataset].HELP
-            raise FileNotFoundError(f"data set {dataset!r} is read from disk: pass root=FOLDER; {layout}")
-        return _READERS[dataset]
+            raise FileNotFoundError(f"data set {dataset!r} is read from disk: pass root=FOLDER; {reader.HELP}")
+        return reader
     if dataset not in _presets():
         close = difflib.get_close_matches(str(dataset), known(), n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
@@ -108,7 +135,15 @@ def _reader(dataset: str, root):
             f"data set {dataset!r} is drawn and reads no folder, but root={os.fspath(root)!r} was given; "
             f"leave root out, or name a data set on disk ({', '.join(_READERS)})"
         )
+    _check_options(dataset, options, [])
     return None
+
+
+def _check_options(dataset: str, options: dict, takes: list[str]) -> None:
+    unknown = sorted(set(options) - set(takes))
+    if unknown:
+        has = f"its options are {', '.join(takes)}" if takes else "it has none"
+        raise ValueError(f"data set {dataset!r} has no option {unknown[0]!r}; {has}")
 
 
 def _presets() -> list[str]:
@@ -116,11 +151,14 @@ def _presets() -> list[str]:
 
 
 def _drawn_name(dataset: str, size: tuple[int, int], data_seed: int) -> str:
-    return f"{dataset}-{size[0]}x{size[1]}-{data_seed}"
+    return f"{dataset}-{size[0]}x{size[1]}-{data_seed}-{drawn.source_hash()[:8]}"
 
 
 def _files_name(dataset: str, root: Path, frame: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for path in sorted({*frame["path"], *(mask for mask in frame["mask"] if mask is not None)}):
         digest.update(f"{path}\0{os.stat(root / path).st_size}\n".encode())
+    if dataset != "market1501":  # all of its labels are in its names; lists, tables and options decide elsewhere
+        for row in zip(*(frame[c] for c in ("path", "split", "pid", "camid", "clothes")), strict=True):
+            digest.update(repr(row).encode())
     return f"{dataset}-{digest.hexdigest()[:16]}"

@@ -33,7 +33,7 @@ def draw_cached(
     """
     folder = cache_folder() if cache is None else Path(cache)
     stem = f"{preset}-{size[0]}x{size[1]}-{data_seed}"
-    file = folder / f"{stem}-{_source_hash()}.pt"
+    file = folder / f"{stem}-{source_hash()}.pt"
     found = _read(file)
     if found is not None:
         return found
@@ -57,7 +57,7 @@ def _draw(preset: str, size: tuple[int, int], data_seed: int, progress: bool) ->
     return pedestrians.draw(preset, size=size, data_seed=data_seed, progress=progress)
 
 
-def _source_hash() -> str:
+def source_hash() -> str:
     """12 hexadecimal digits over everything that decides what is drawn and in which order."""
     here = Path(__file__).resolve().parent
     digest = hashlib.sha256()

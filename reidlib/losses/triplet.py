@@ -72,8 +72,9 @@ def triplet_statistics(d_ap: Tensor, d_an: Tensor, margin: float = 0.2) -> dict[
     semi_hard: between the two. Raises ValueError when there is no triplet.
     """
     if d_ap.shape != d_an.shape or d_ap.numel() == 0:
-        raise ValueError(f"triplet_statistics needs two equal, non-empty shapes, "
-                         f"got {tuple(d_ap.shape)} and {tuple(d_an.shape)}")
+        raise ValueError(
+            f"triplet_statistics needs two equal, non-empty shapes, got {tuple(d_ap.shape)} and {tuple(d_an.shape)}"
+        )
     count = d_ap.numel()
     hard = int((d_an < d_ap).sum())
     easy = int(((d_an >= d_ap) & (d_ap - d_an + margin <= 0)).sum())
@@ -149,8 +150,10 @@ def _batch_distances(embeddings: Tensor, pids: Tensor) -> Tensor:
 
 
 def _no_triplet(pids: Tensor) -> str:
-    return (f"the batch of {len(pids)} images and {len(pids.unique())} identities holds no valid triplet: it needs two "
-            "identities and two images of one of them")
+    return (
+        f"the batch of {len(pids)} images and {len(pids.unique())} identities holds no valid triplet: it needs two "
+        "identities and two images of one of them"
+    )
 
 
 def _at_least_float32(x: Tensor) -> Tensor:

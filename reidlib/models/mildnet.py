@@ -42,8 +42,10 @@ class MILDNet(Embedder):
         super().__init__(normalize)
         widths, depths = tuple(widths), tuple(depths)
         if len(widths) != len(depths) or len(widths) < 3 or min(depths) < 1:
-            raise ValueError(f"MILDNet needs as many depths (each at least 1) as widths and at least three of each, "
-                             f"got widths={widths}, depths={depths}")
+            raise ValueError(
+                f"MILDNet needs as many depths (each at least 1) as widths and at least three of each, "
+                f"got widths={widths}, depths={depths}"
+            )
         plan = [item for width, depth in zip(widths, depths, strict=True) for item in [width] * depth + ["M"]]
         self.trunk = make_layers(plan, batch_norm=batch_norm)
         initialise(self.trunk)
@@ -53,13 +55,19 @@ class MILDNet(Embedder):
         self.head = nn.Sequential(*head)
         if weights == "imagenet":
             if (widths, depths) != (VGG16_WIDTHS, VGG16_DEPTHS):
-                raise ValueError(f"there are no ImageNet weights for MILDNet with widths={widths}, depths={depths}: "
-                                 "pass weights=None or the path of a local file")
+                raise ValueError(
+                    f"there are no ImageNet weights for MILDNet with widths={widths}, depths={depths}: "
+                    "pass weights=None or the path of a local file"
+                )
             load_imagenet(self, VGG16_BN_Weights.IMAGENET1K_V1 if batch_norm else VGG16_Weights.IMAGENET1K_V1)
         elif weights is not None:
             load_trunk(self, weights)
 
     def trunk_features(self, images: Tensor) -> Tensor:
+        """As `Embedder.trunk_features`; ValueError for images under 32x32 pixels, which five poolings leave empty."""
+        if min(images.shape[2:]) < 32:
+            height, width = images.shape[2:]
+            raise ValueError(f"MILDNet needs images of at least 32x32 pixels, got {height}x{width}: ask for larger ones")
         taps = []
         maps = images
         for layer in self.trunk:

@@ -84,18 +84,22 @@ def read_state(path: Path) -> dict[str, Tensor]:
             raise WeightsError(f"reading {path} needs the package safetensors: install it, or use a .pth file")
         reader = _safetensors().load_file
     else:
+
         def reader(name: Path) -> object:
             return torch.load(name, map_location="cpu", weights_only=True)
+
     try:
         state = reader(path)
     except Exception as error:  # each format has its own exceptions, and a damaged file can raise any of them
-        raise WeightsError(f"the weights file {path} is damaged or of another format "
-                           f"({type(error).__name__}): fetch or write it again") from error
+        raise WeightsError(
+            f"the weights file {path} is damaged or of another format ({type(error).__name__}): fetch or write it again"
+        ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise WeightsError(f"the weights file {path} holds no state dict (names and tensors): save one with "
-                           "save_trunk(model, path)")
+        raise WeightsError(
+            f"the weights file {path} holds no state dict (names and tensors): save one with save_trunk(model, path)"
+        )
     return state
 
 
@@ -110,12 +114,20 @@ def fill_trunk(model: nn.Module, state: dict[str, Tensor], source: str) -> None:
     problems = [
         _named("lacks", sorted(own.keys() - state.keys() - counters)),
         _named("has unknown", sorted(state.keys() - own.keys())),
-        _named("has other shapes for", [f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
-                                        for name in own if name in state and state[name].shape != own[name].shape]),
+        _named(
+            "has other shapes for",
+            [
+                f"{name} {tuple(state[name].shape)} instead of {tuple(own[name].shape)}"
+                for name in own
+                if name in state and state[name].shape != own[name].shape
+            ],
+        ),
     ]
     if any(problems):
-        raise WeightsError(f"the weights {source} do not fit the trunk of {type(model).__name__}: the file "
-                           f"{'; it '.join(filter(None, problems))}; build the model with the sizes that were saved")
+        raise WeightsError(
+            f"the weights {source} do not fit the trunk of {type(model).__name__}: the file "
+            f"{'; it '.join(filter(None, problems))}; build the model with the sizes that were saved"
+        )
     model.trunk.load_state_dict(state, strict=False)
 
 
@@ -136,8 +148,9 @@ def _named(verb: str, names: list[str]) -> str:
 
 def _check_suffix(path: Path) -> None:
     if path.suffix not in SUFFIXES:
-        raise WeightsError(f"cannot tell the format of the weights file {path}: its suffix must be one of "
-                           f"{', '.join(SUFFIXES)}")
+        raise WeightsError(
+            f"cannot tell the format of the weights file {path}: its suffix must be one of {', '.join(SUFFIXES)}"
+        )
 
 
 def _safetensors():

@@ -34,9 +34,9 @@ def available(experiment):
 
 
 def largest(found):
-    """Of `available`, the records of the source with most different (arm, seed): what tables and verdicts are made of.
+    """Of `available`, the records of the source with most different (arm, seed): what tables are made of.
 
-    Sources are never mixed, so no table averages over two states of the code. A reader's own runs win when there are any.
+    Sources are never mixed, so no table averages over two states of the code. A reader's own runs go first.
     """
     if found.get(YOURS):
         return found[YOURS]
@@ -44,7 +44,7 @@ def largest(found):
 
 
 def orders(experiment, arms, seed=0):
-    """`{arm: int32 (queries, k)}`: gallery positions in ranked order of this build's runs, for the arms that have them."""
+    """`{arm: int32 (queries, k)}`: gallery positions in ranked order, of this build's runs."""
     found = {}
     for record in available(experiment)[BUILT]:
         file = record.source / "order.npz"

@@ -64,8 +64,11 @@ def test_a_training_step_moves_nothing_that_is_frozen(backbone):
 def test_frozen_batch_norms_stay_in_eval_mode(backbone):
     model = torch.nn.Sequential(freeze_first_layers(build(backbone)))  # also inside another module
     model = copy.deepcopy(model).train()
-    modes = {name: module.training for name, module in model[0].trunk.named_modules()
-             if isinstance(module, torch.nn.BatchNorm2d)}
+    modes = {
+        name: module.training
+        for name, module in model[0].trunk.named_modules()
+        if isinstance(module, torch.nn.BatchNorm2d)
+    }
     assert {name for name, training in modes.items() if not training} == {n for n in modes if n in SMALL[backbone]}
     assert len(modes) > sum(name in SMALL[backbone] for name in modes)
     assert model[0].training

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from reidlib.models import MILDNet, build, parameter_counts
+from reidlib.models import MILDNet, build, parameter_counts, small_mildnet
 
 
 def images(n=2, h=64, w=32):
@@ -75,3 +75,8 @@ def test_bad_sizes_are_refused(widths, depths):
 def test_imagenet_needs_the_size_of_vgg16():
     with pytest.raises(ValueError, match="no ImageNet weights for MILDNet with widths"):
         MILDNet(widths=(8, 8, 8), depths=(1, 1, 1), weights="imagenet")
+
+
+def test_images_too_small_for_five_poolings_are_refused():
+    with pytest.raises(ValueError, match="at least 32x32 pixels, got 32x16"):
+        small_mildnet()(torch.zeros(1, 3, 32, 16))

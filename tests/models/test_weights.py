@@ -106,8 +106,11 @@ def test_torchvision_files_of_the_real_networks(tmp_path):
 
 
 def test_old_files_without_batch_counters_load(tmp_path):
-    state = {name: value for name, value in trained("resnet-small").trunk.state_dict().items()
-             if not name.endswith("num_batches_tracked")}
+    state = {
+        name: value
+        for name, value in trained("resnet-small").trunk.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
     torch.save(state, tmp_path / "old.pth")
     model = build("resnet-small", weights=tmp_path / "old.pth")
     assert torch.equal(model.trunk.bn.running_mean, state["bn.running_mean"])
@@ -176,8 +179,11 @@ def test_a_file_without_a_state_dict(content, tmp_path):
 
 def test_other_network_names_the_entries(tmp_path):
     path = save_trunk(trained("mildnet-small"), tmp_path / "warm.pth")
-    with pytest.raises(WeightsError, match=r"warm.pth do not fit the trunk of SmallResNet: the file lacks block1.* and "
-                                           r"\d+ more; it has unknown 0.bias, .* and \d+ more"):
+    with pytest.raises(
+        WeightsError,
+        match=r"warm.pth do not fit the trunk of SmallResNet: the file lacks block1.* and "
+        r"\d+ more; it has unknown 0.bias, .* and \d+ more",
+    ):
         load_trunk(build("resnet-small"), path)
 
 
@@ -185,8 +191,11 @@ def test_other_sizes_name_the_shapes_and_change_nothing(tmp_path):
     path = save_trunk(SmallResNet(widths=(16, 32, 64, 96)), tmp_path / "warm.pth")
     model = SmallResNet()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(WeightsError, match=r"has other shapes for block4.conv1.weight \(96, 64, 3, 3\) instead of "
-                                           r"\(128, 64, 3, 3\)"):
+    with pytest.raises(
+        WeightsError,
+        match=r"has other shapes for block4.conv1.weight \(96, 64, 3, 3\) instead of "
+        r"\(128, 64, 3, 3\)",
+    ):
         load_trunk(model, path)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 

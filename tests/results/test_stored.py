@@ -10,8 +10,8 @@ from reidlib.results import stored
 
 def record(folder, arm, seed, experiment="e", map_=50.0, flat=False, **parameters):
     content = {
-        "schema": 1, "experiment": experiment, "id": f"{arm}-{seed}", "parameters": parameters | {"seed": seed}, "seed": seed,
-        "metrics": {"mAP": map_}, "arm": arm,
+        "schema": 1, "experiment": experiment, "id": f"{arm}-{seed}", "parameters": parameters | {"seed": seed},
+        "seed": seed, "metrics": {"mAP": map_}, "arm": arm,
     }  # fmt: skip
     path = folder / f"{arm}-{seed}-0123456789ab.json" if flat else folder / f"{arm}-{seed}" / "record.json"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -44,7 +44,7 @@ def test_nothing_is_there(places):
 
 
 def test_a_readers_own_runs_win(places, tmp_path, monkeypatch):
-    recorded, built = places
+    recorded, _built = places
     record(recorded, "a", 0, flat=True)
     record(recorded, "a", 1, flat=True)
     record(tmp_path / "mine" / "e", "b", 0)
@@ -73,7 +73,7 @@ def test_agreement_pairs_equal_parameters_only(places):
 
 
 def test_orders_come_from_this_build_in_the_asked_order(places):
-    recorded, built = places
+    _recorded, built = places
     for arm, first in (("a", 3), ("b", 5)):
         path = record(built, arm, 0)
         (path.parent / "order.npz").write_bytes(stored.as_npz(order=np.array([[first, 1]]), distances=np.zeros((1, 2))))
