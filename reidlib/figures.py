@@ -63,6 +63,31 @@ def grid(rows: list[list], titles=None, labels=None, colours=None, width: float 
     return figure
 
 
+def drawn(preset: str, choose, size: tuple[int, int] = (128, 64), data_seed: int = 0):
+    """Only some images of a drawn data set, since a whole one takes a while at picture size.
+
+    choose: a function of the frame that returns lists of its rows. Returns the frame, and in the same lists the images
+    uint8 (3, h, w) and part maps uint8 (h, w).
+    """
+    from reidlib.data.pedestrians import PRESETS
+    from reidlib.data.pedestrians.compose import plan
+    from reidlib.data.pedestrians.draw import frame_of, render
+
+    whole = plan(PRESETS[preset], data_seed)
+    frame, shots = frame_of(whole)
+    chosen = choose(frame)
+    flat = [row for rows in chosen for row in rows]
+    images, parts = (iter(found) for found in render(whole, size, shots[flat]))
+    return frame, [[next(images) for _ in rows] for rows in chosen], [[next(parts) for _ in rows] for rows in chosen]
+
+
+def by_camera(frame, people: int, each: int) -> list[list[int]]:
+    """Rows of the test people that most cameras saw, a list a person, each camera once at most."""
+    test = frame[frame["split"].isin(["query", "gallery"]) & (frame["pid"] > 0)]
+    cameras = test.groupby("pid")["camid"].nunique().sort_values(ascending=False, kind="stable")
+    return [test[test["pid"] == pid].drop_duplicates("camid").index[:each].tolist() for pid in cameras.index[:people]]
+
+
 def ranked_lists(images, query_rows, gallery_rows, right, labels=None, ranks=None):
     """Queries and what was ranked first for them (Figs 4.4, 4.6 and 4.9 of the thesis).
 

@@ -42,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     try:
         check_machine(venv)
-        with alone(venv):
+        with alone():
             if not current(venv):  # else another make has just done it
                 install(venv)
     except Unfit as fault:
@@ -88,8 +88,9 @@ def check_machine(venv: Path) -> None:
 class alone:
     """One install at a time: a second one waits, and finds it done."""
 
-    def __init__(self, venv: Path):
-        self.path = venv.with_name(f"{venv.name}.lock")
+    def __init__(self):
+        self.path = ROOT / "build" / "install.lock"
+        self.path.parent.mkdir(exist_ok=True)
 
     def __enter__(self):
         self.file = open(self.path, "w")

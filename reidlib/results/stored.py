@@ -1,6 +1,7 @@
 """Where finished runs lie: committed with the book, made by this build, or a reader's own."""
 
 import io
+import json
 import os
 from pathlib import Path
 
@@ -21,16 +22,25 @@ def recorded_dir(experiment):
 def available(experiment):
     """`{source: records}` of an experiment: "recorded" (committed), "this build", and "your runs" ($REIDLIB_RUNS).
 
-    A source without records has an empty list; "your runs" is there only when the variable names a folder.
+    "this build" holds the runs of the last plan ($REIDLIB_PLAN, else plan.json of the build folder): what else lies in
+    build/runs was made by other code or for another purpose. A source without records has an empty list; "your runs"
+    is there only when the variable names a folder.
     """
-    recorded = recorded_dir(experiment)
+    recorded, planned = recorded_dir(experiment), _planned()
     found = {
         RECORDED: load_all(recorded) if recorded and recorded.is_dir() else [],
-        BUILT: load_all(build_dir() / "runs" / experiment),
+        BUILT: [r for r in load_all(build_dir() / "runs" / experiment) if r.id in planned],
     }
     if os.environ.get("REIDLIB_RUNS"):
         found[YOURS] = load_all(Path(os.environ["REIDLIB_RUNS"]) / experiment)
     return found
+
+
+def _planned():
+    """Ids of the runs that the last build wanted."""
+    path = Path(os.environ.get("REIDLIB_PLAN") or build_dir() / "plan.json")
+    plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"runs": [], "pages": []}
+    return {run["id"] for run in plan["runs"]} | {page["own"] for page in plan["pages"]}
 
 
 def largest(found):

@@ -1,11 +1,11 @@
-"""The command `reidlib`: run a notebook, build the book, sweep a grid, see what has been run."""
+"""The command `reidlib`: run a notebook, build the book, sweep a grid, see what has been run, check or draw data."""
 
 import argparse
 import os
 import sys
 from pathlib import Path
 
-_FAULTS = (ValueError, RuntimeError, FileNotFoundError, KeyError)
+_FAULTS = (ValueError, RuntimeError, OSError, KeyError, ImportError)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -59,12 +59,56 @@ def _parser() -> argparse.ArgumentParser:
     record = verb("record", _record, "copy an experiment's records to book/recorded")
     record.add_argument("experiment")
     record.add_argument("--section", default="full")
+    _data_parser(verb("data", None, "check a data set on disk, or draw one"))
     execute = verb("execute", _execute, "one step of a plan, as Snakemake calls it")
     execute.add_argument("step", choices=["warm", "run", "page", "numbers", "book"])
     execute.add_argument("name", nargs="?")
     execute.add_argument("--plan", type=Path, required=True)
     execute.add_argument("--log")
     return parser
+
+
+def _data_parser(data) -> None:
+    kinds = data.add_subparsers(dest="kind", metavar="check|draw", required=True)
+    check = kinds.add_parser("check", help="is a data set whole, and is it what was published?")
+    check.set_defaults(act=_data_check)
+    check.add_argument("root", metavar="DIR", type=Path, help="folder of the data set, or a CSV file")
+    check.add_argument("--dataset", help="its name; guessed from the layout when left out")
+    check.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="reader's option")
+    check.add_argument("--own", action="store_true", help="other data in this layout: no published numbers")
+    check.add_argument("--report", type=Path, metavar="FILE.html", help="write the report as a page, too")
+    check.add_argument("--no-pictures", action="store_true", help="leave pictures out of the page")
+    check.add_argument("--quick", action="store_true", help="look at names and lists only, open no image")
+    draw = kinds.add_parser("draw", help="write drawn people in the layout of a data set")
+    draw.set_defaults(act=_data_draw)
+    draw.add_argument("preset", help="market-like, ..., or market1501-full, msmt17-full, ltcc-full, prcc-full")
+    draw.add_argument("root", metavar="DIR", type=Path, help="a new folder")
+    draw.add_argument("--layout", help="market1501, dukemtmc, ..., folder, persons, csv (default: the preset's own)")
+    draw.add_argument("--size", nargs=2, type=int, metavar=("HEIGHT", "WIDTH"), help="pixels")
+    draw.add_argument("--identities", type=int, help="people for training and for the test (default: the preset's)")
+    draw.add_argument("--seed", type=int, default=0, help="which people are drawn")
+    draw.add_argument("--no-masks", action="store_true", help="write no label maps")
+
+
+def _data_check(chosen) -> int:
+    from reidlib.data import check, check_report
+    from reidlib.workflow.parameters import value_of
+
+    options = {name: value_of(word) for name, word in chosen.p}
+    options |= {"own": chosen.own, "files": not chosen.quick, "progress": True}
+    report = check.check_folder(chosen.root, chosen.dataset, **options)
+    print(report.text())
+    if chosen.report:
+        print(f"\nthe page is {check_report.write(report, chosen.report, pictures=not chosen.no_pictures)}")
+    return 0 if report.ok else 1
+
+
+def _data_draw(chosen) -> None:
+    from reidlib.data import layouts
+
+    options = {"layout": chosen.layout, "size": chosen.size, "identities": chosen.identities}
+    root = layouts.draw(chosen.preset, chosen.root, data_seed=chosen.seed, masks=not chosen.no_masks, **options)
+    print(f"{root}: drawn people, no real person; reidlib data check {root}")
 
 
 def _run(chosen) -> None:

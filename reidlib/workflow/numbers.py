@@ -5,11 +5,14 @@ findings.txt, which the build prints at its end.
 """
 
 import csv
+import io
 import json
 import os
 from collections import Counter
 
-from reidlib import results
+import matplotlib
+
+from reidlib import figures, results
 from reidlib.workflow import grid, project
 
 VERDICTS = ("reproduced", "weak", "contradicted", "inconclusive", "not testable here", "not run")
@@ -150,7 +153,7 @@ def _machine(shown: dict) -> str:
     records = [record for group in shown.values() for record in group]
     kinds = Counter((r.device, r.machine, r.threads) for r in records)
     return "; ".join(
-        f"{count} runs on {device.upper()} ({machine}), {threads} thread{'s' * (threads != 1)} each"
+        f"{_count(count, 'run')} on {device.upper()} ({machine}), {_count(threads, 'thread')} each"
         for (device, machine, threads), count in kinds.items()
     ) + ("." if kinds else "None yet.")
 
@@ -161,29 +164,22 @@ def _runs(found: dict, shown: dict) -> str:
         source = next((s for s, group in found[experiment].items() if records and records[0] in group), "none")
         arms, seeds = {r.arm for r in records}, {r.seed for r in records}
         if records:
-            parts.append(f"{experiment}: {len(records)} runs ({source}), {len(arms)} arms, {len(seeds)} seeds")
+            parts.append(f"{experiment}: {len(records)} runs ({source}), {len(arms)} arms, {_count(len(seeds), 'seed')}")
     return ("Tables and verdicts rest on " + "; ".join(parts) + ".") if parts else "No run has been made yet."
 
 
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
+
+
 def _contact_sheet(path) -> None:
-    """Six people of the market-like preset, one a row, each camera once."""
-    import io
-
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from reidlib import figures
-    from reidlib.data import pedestrians
-
+    """Twelve people of the market-like preset, two a row, each camera once."""
     if path.exists():
         return
-    frame, images, _ = pedestrians.draw("market-like", size=(128, 64))
-    test = frame[frame["split"].isin(["query", "gallery"]) & (frame["pid"] > 0)]
-    cameras = test.groupby("pid")["camid"].nunique().sort_values(ascending=False, kind="stable")
-    chosen = [test[test["pid"] == pid].drop_duplicates("camid").index[:6].tolist() for pid in cameras.index[:12]]
-    rows = [[images[i] for i in left + right] for left, right in zip(chosen[::2], chosen[1::2], strict=True)]
+    matplotlib.use("Agg")
+    _, people, _ = figures.drawn("market-like", lambda frame: figures.by_camera(frame, 12, 6))
     buffer = io.BytesIO()
-    figures.grid(rows).savefig(buffer, dpi=110)
+    figures.grid([left + right for left, right in zip(people[::2], people[1::2], strict=True)]).savefig(buffer, dpi=110)
     _write(path, buffer.getvalue())
 
 

@@ -5,7 +5,7 @@ read it.
 
     {"section", "root", "build", "pages_dir",
      "runs":  [{"experiment", "id", "label", "notebook", "parameters", "done", "warm"}],
-     "pages": [{"name", "notebook", "parameters", "key", "done", "runs": [ids], "warm"}],
+     "pages": [{"name", "notebook", "parameters", "key", "own", "done", "runs": [ids], "warm"}],
      "warm":  {path: [arguments of python -m reidlib.warmstart]}}
 """
 
@@ -98,6 +98,7 @@ def _page(one: grid.Grid, section: str, runs: list[str], warm: dict) -> dict:
         "notebook": project.relative(one.notebook),
         "parameters": {**parameters, **_out(one)},
         "key": key,
+        "own": grid.identity(one, parameters),
         "done": done,
         "runs": runs,
         "warm": None if done else _warm({**one.defaults, **parameters}, warm),

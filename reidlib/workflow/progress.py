@@ -48,8 +48,9 @@ def build(
 def opening(todo: dict) -> str:
     total, left = len(todo["runs"]), len(plan.pending(todo, "runs"))
     pages = [page["name"] for page in plan.pending(todo, "pages")]
-    words = [f"{total} runs, {total - left} done before" if left else f"all {total} runs are done"]
-    return ", ".join(words + ([f"then the chapter{'s' * (len(pages) > 1)} {', '.join(pages)}"] if pages else []))
+    words = [f"{total} runs, {total - left} done before" if left else f"all {total} runs are done"] if total else []
+    words += [f"then the chapter{'s' * (len(pages) > 1)} {', '.join(pages)}"] if pages else []
+    return ", ".join(words).removeprefix("then ")
 
 
 def closing(todo: dict, watch: "Watch", book: bool, seconds: float) -> int:

@@ -5,6 +5,7 @@ import shutil
 from contextlib import contextmanager
 
 import pytest
+from playwright.sync_api import sync_playwright
 
 CHROMIUM = (
     os.environ.get("CHROMIUM")
@@ -27,10 +28,10 @@ FLAGS = [
 @pytest.fixture(scope="session")
 def browser():
     """Headless Chromium; .ci/run installs it where it is missing."""
-    playwright = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
-        pytest.skip("no Chromium: apt install chromium, or set CHROMIUM")
-    with playwright.sync_playwright() as driver:
+        missing = "no Chromium: install it (Debian: apt-get install chromium), or name it in CHROMIUM"
+        pytest.fail(missing) if os.environ.get("CI") else pytest.skip(missing)
+    with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()

@@ -19,12 +19,20 @@ def record(folder, arm, seed, experiment="e", map_=50.0, flat=False, **parameter
     return path
 
 
+def plan(built):
+    """Write the plan of a build that wanted every run in the folder `built`."""
+    ids = [json.loads(path.read_text())["id"] for path in built.glob("*/record.json")]
+    content = {"runs": [{"id": i} for i in ids[1:]], "pages": [{"own": i} for i in ids[:1]]}
+    (built.parents[1] / "plan.json").write_text(json.dumps(content))
+
+
 @pytest.fixture
 def places(tmp_path, monkeypatch):
     """(recorded, built): the two folders that `available` reads for the experiment "e"."""
     monkeypatch.setenv("REIDLIB_BUILD", str(tmp_path / "build"))
     monkeypatch.setattr(stored, "recorded_dir", lambda experiment: tmp_path / "recorded" / experiment)
     monkeypatch.delenv("REIDLIB_RUNS", raising=False)
+    monkeypatch.delenv("REIDLIB_PLAN", raising=False)
     return tmp_path / "recorded" / "e", tmp_path / "build" / "runs" / "e"
 
 
@@ -33,6 +41,8 @@ def test_sources_are_kept_apart_and_the_largest_is_taken(places):
     for seed in range(3):
         record(recorded, "a", seed, flat=True)
     record(built, "a", 0)
+    plan(built)
+    record(built, "stale", 0)  # lies there, but the last build did not want it
     found = stored.available("e")
     assert {name: len(records) for name, records in found.items()} == {"recorded": 3, "this build": 1}
     assert len(stored.largest(found)) == 3
@@ -59,6 +69,7 @@ def test_largest_counts_arms_and_seeds_not_files(places):
         path.parent.rename(path.parent.with_name(f"copy-{note}"))
     record(recorded, "a", 0, flat=True)
     record(recorded, "a", 1, flat=True)
+    plan(built)
     assert {r.seed for r in stored.largest(stored.available("e"))} == {0, 1}
 
 
@@ -68,6 +79,7 @@ def test_agreement_pairs_equal_parameters_only(places):
     record(recorded, "b", 0, flat=True, lr=0.1)
     record(built, "a", 0, map_=41.0, lr=0.1)
     record(built, "b", 0, lr=0.2)
+    plan(built)
     pairs = stored.agreement("e")
     assert [(live.metrics["mAP"], other.metrics["mAP"]) for live, other in pairs] == [(41.0, 40.0)]
 
@@ -78,6 +90,7 @@ def test_orders_come_from_this_build_in_the_asked_order(places):
         path = record(built, arm, 0)
         (path.parent / "order.npz").write_bytes(stored.as_npz(order=np.array([[first, 1]]), distances=np.zeros((1, 2))))
     record(built, "c", 0)  # has no order
+    plan(built)
     found = stored.orders("e", ["b", "c", "a"])
     assert list(found) == ["b", "a"]
     assert found["b"].tolist() == [[5, 1]]

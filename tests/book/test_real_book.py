@@ -1,0 +1,80 @@
+"""The real book on its tiny grid, from nothing to pages in a browser; and again, with nothing to do."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from reidlib.results import load_all
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    "book/welcome.html", "book/reading.html", "book/provenance.html",
+    "notebooks/data.html", "notebooks/metrics.html", "notebooks/triplet.html",
+]  # fmt: skip
+
+
+def make_book(build):
+    command = [sys.executable, "-m", "reidlib.workflow.cli", "book", "--section", "tiny"]
+    environment = {**os.environ, "REIDLIB_BUILD": str(build), "OMP_NUM_THREADS": "1"}
+    for name in ("REIDLIB_SECTION", "REIDLIB_PLAN", "REIDLIB_RUNS"):
+        environment.pop(name, None)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.fixture(scope="module")
+def book(tmp_path_factory):
+    """(build folder, what the build printed)."""
+    build = tmp_path_factory.mktemp("build")
+    done = make_book(build)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-3000:]
+    return build, done.stdout
+
+
+def test_it_says_what_it_does_and_where_the_book_is(book):
+    build, said = book
+    assert "run 1/2, triplet " in said
+    assert str(build / "tiny" / "html" / "index.html") in said
+    assert {r.arm for r in load_all(build / "runs")} == {"triplet", "lossless"}
+
+
+def test_a_second_build_has_nothing_to_do(book):
+    build, _ = book
+    before = {path: path.stat().st_mtime_ns for path in build.rglob("*") if path.is_file() and "logs" not in path.parts}
+    start = time.monotonic()
+    again = make_book(build)
+    assert again.returncode == 0
+    assert time.monotonic() - start < 30, again.stdout
+    assert "run 1/" not in again.stdout
+    after = {path: path.stat().st_mtime_ns for path in before}
+    changed = [path.name for path in before if before[path] != after[path]]
+    assert not {name for name in changed if name.endswith((".ipynb", ".html", "record.json"))}, changed
+
+
+def test_every_chapter_was_executed_without_a_message_on_stderr(book):
+    build, _ = book
+    for name in ("data", "metrics", "triplet"):
+        cells = json.loads((build / "tiny" / "executed" / f"{name}.ipynb").read_text())["cells"]
+        outputs = [output for cell in cells for output in cell.get("outputs", [])]
+        assert not [o for o in outputs if o["output_type"] == "error"]
+        assert not ["".join(o["text"]) for o in outputs if o.get("name") == "stderr"]
+        assert any("image/png" in o.get("data", {}) for o in outputs)
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("page", PAGES)
+def test_pages_in_a_browser(book, visit, page, width):
+    build, _ = book
+    address = (build / "tiny" / "html" / page).as_uri()
+    with visit(address, viewport={"width": width, "height": 900}) as (tab, complaints, foreign):
+        assert complaints == []
+        assert foreign == []
+        broken = "images => images.filter(i => !i.complete || i.naturalWidth === 0).map(i => i.src)"
+        assert tab.eval_on_selector_all("img", broken) == []
+        assert tab.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 1
+        assert tab.inner_text("h1")
+        assert "{{" not in tab.inner_text("article")
