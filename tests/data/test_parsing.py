@@ -50,7 +50,7 @@ def test_values_out_of_range():
     parts = torch.tensor([[[18]]], dtype=torch.uint8)
     with pytest.raises(ValueError, match=r"holds the value 18, but 'atr' has the classes 0\.\.17; is it .* set lip\?"):
         parsing.select(parts, "atr", "clothes")
-    with pytest.raises(ValueError, match="value 255.*is it a picture in colours"):
+    with pytest.raises(ValueError, match=r"value 255.*is it a picture in colours"):
         parsing.check(parts + 237, "lip")
     with pytest.raises(ValueError, match="unknown label set 'schp'; the label sets are lip, atr, pascal, drawn"):
         parsing.members("schp", "clothes")

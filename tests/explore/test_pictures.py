@@ -46,14 +46,14 @@ def test_choosers_and_slider_without_a_kernel(visit, tmp_path):
         page.get_by_label("Layer: image, mask").focus()
         page.keyboard.press("End")
         assert colour(page, 0) == "green"
-        page.get_by_label("batch", exact=True).select_option("1")
+        page.get_by_label("batch", exact=True).select_option(value="1")
         assert [colour(page, i) for i in range(2)] == ["green", "blue"]
         page.get_by_label("Layer: image, mask").focus()
         page.keyboard.press("Home")
         assert [colour(page, i) for i in range(2)] == ["blue", "red"]
-        page.get_by_label("sampler", exact=True).select_option("1")
+        page.get_by_label("sampler", exact=True).select_option(value="1")
         assert page.get_by_text("There is nothing to show for this choice.").is_visible()
-        page.get_by_label("batch", exact=True).select_option("0")
+        page.get_by_label("batch", exact=True).select_option(value="0")
         assert [colour(page, i) for i in range(2)] == ["white", "red"]
         assert (complaints, foreign) == ([], [])
         axe = pytest.importorskip("axe_playwright_python.sync_playwright")
