@@ -4,8 +4,8 @@
     python tools/recorded_run.py --minutes 5 --out /tmp/records
 
 It needs reidlib's requirements, matplotlib and seaborn, no Jupyter: the notebook's cells run as plain Python. The drawn
-people are made on the machine. Each finished run is a record at once; what does not fit into the
-time is left out and said. The table of all scores is printed last. Copy the records to book/recorded/triplet/ to have the pages show them.
+people are made on the machine. Each finished run is a record at once; what does not fit into the time is left out and
+said. The table of all scores is printed last. Copy the records to book/recorded/triplet/ to have the pages show them.
 """
 
 import argparse
