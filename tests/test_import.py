@@ -6,8 +6,8 @@ import sys
 
 CODE = """
 import sys
-for name in ("faiss", "papermill", "anywidget", "ipywidgets", "IPython", "snakemake", "jupyter_book", "nbformat", "yaml",
-             "safetensors", "tqdm", "seaborn", "matplotlib", "numba"):
+for name in ("faiss", "papermill", "anywidget", "ipywidgets", "IPython", "snakemake", "jupyter_book", "nbformat",
+             "yaml", "safetensors", "tqdm", "seaborn", "matplotlib", "numba"):
     sys.modules[name] = None
 import dataclasses, torch
 torch.manual_seed(0)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reidlib.data.disk import locked
 from reidlib.data.frame import make_frame
+from reidlib.source import code_digest
 
 
 def cache_folder() -> Path:
@@ -58,11 +59,11 @@ def _draw(preset: str, size: tuple[int, int], data_seed: int, progress: bool) ->
 
 
 def source_hash() -> str:
-    """12 hexadecimal digits over everything that decides what is drawn and in which order."""
+    """12 hexadecimal digits over the code that decides what is drawn and in which order."""
     here = Path(__file__).resolve().parent
     digest = hashlib.sha256()
     for path in [here / "frame.py", *sorted((here / "pedestrians").rglob("*.py"))]:
-        digest.update(path.relative_to(here).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+        digest.update(f"{path.relative_to(here).as_posix()} {code_digest(path.read_text(encoding='utf-8'))}\n".encode())
     return digest.hexdigest()[:12]
 
 

@@ -67,7 +67,7 @@ class MILDNet(Embedder):
         """As `Embedder.trunk_features`; ValueError for images under 32x32 pixels, which five poolings leave empty."""
         if min(images.shape[2:]) < 32:
             height, width = images.shape[2:]
-            raise ValueError(f"MILDNet needs images of at least 32x32 pixels, got {height}x{width}: ask for larger ones")
+            raise ValueError(f"MILDNet needs images of at least 32x32 pixels, got {height}x{width}")
         taps = []
         maps = images
         for layer in self.trunk:

@@ -17,20 +17,11 @@ import sys
 from pathlib import Path
 
 import reidlib
+from reidlib.source import code_digest
 
 PACKAGE = Path(reidlib.__file__).resolve().parent
-# Modules that only read or show finished runs, or start them: no number depends on them, so they are not hashed.
-NOT_HASHED = (
-    "reidlib.results.claims",
-    "reidlib.results.runs",
-    "reidlib.results.statistics",
-    "reidlib.results.stored",
-    "reidlib.results.tables",
-    "reidlib.results.stored",
-    "reidlib.explore",
-    "reidlib.figures",
-    "reidlib.workflow",
-)
+# Modules that store, read or show finished runs, or start them: no number depends on them, so they are not hashed.
+NOT_HASHED = ("reidlib.results", "reidlib.workflow", "reidlib.explore", "reidlib.figures")
 NO_NOTEBOOK = "no notebook: installed without the repository"
 SKIPPED_TAGS = {"page", "parameters"}
 EXCLUDED_PARAMETERS = {"out"}
@@ -117,9 +108,8 @@ def _scan(name, root):
 
 @functools.lru_cache(maxsize=4096)
 def _scan_file(path, name, package, mtime_ns, size):
-    source = path.read_bytes().replace(b"\r\n", b"\n")
-    targets = _targets(ast.parse(source), name, path.name == "__init__.py", package)
-    return hashlib.sha256(source).hexdigest(), tuple(targets)
+    tree = ast.parse(path.read_bytes())
+    return code_digest(tree), tuple(_targets(tree, name, path.name == "__init__.py", package))
 
 
 def _targets(tree, name, is_package, package):
@@ -154,8 +144,22 @@ def code_cells(path):
 
 
 def code_hash(path):
-    """Hash (16 hex digits) over code_cells: outputs, markdown, `page` and `parameters` cells do not count."""
-    return hashlib.sha256(json.dumps(code_cells(path)).encode()).hexdigest()[:16]
+    """Hash (16 hex digits) over code_cells: outputs, markdown, comments, `page` and `parameters` cells do not count.
+
+    Raises ValueError for a cell that is no Python.
+    """
+    return hashlib.sha256("".join(code_digest(source) for source in _python_cells(path)).encode()).hexdigest()[:16]
+
+
+def _python_cells(path):
+    """code_cells without magics. Raises ValueError for a cell that is no Python."""
+    cells = [_without_magics(source) for source in code_cells(path)]
+    for number, source in enumerate(cells, 1):
+        try:
+            ast.parse(source)
+        except SyntaxError as error:
+            raise ValueError(f"{path}: code cell {number} is no valid Python ({error})") from None
+    return cells
 
 
 def default_parameters(path):
@@ -200,15 +204,7 @@ def code_identity(experiment):
         files = [file.relative_to(PACKAGE.parent).with_suffix("") for file in PACKAGE.rglob("*.py")]
         modules = [".".join(file.parts).removesuffix(".__init__") for file in files]
         return {"notebook": NO_NOTEBOOK, "modules": module_hash(modules)}
-    code = ""
-    for number, source in enumerate(code_cells(path), 1):
-        source = _without_magics(source)
-        try:
-            ast.parse(source)
-        except SyntaxError as error:
-            raise ValueError(f"{path}: code cell {number} is no valid Python ({error})") from None
-        code += source + "\n"
-    return {"notebook": code_hash(path), "modules": module_hash(code=code)}
+    return {"notebook": code_hash(path), "modules": module_hash(code="\n".join(_python_cells(path)))}
 
 
 # ---------------------------------------------------------------- run ids

@@ -164,7 +164,8 @@ def _runs(found: dict, shown: dict) -> str:
         source = next((s for s, group in found[experiment].items() if records and records[0] in group), "none")
         arms, seeds = {r.arm for r in records}, {r.seed for r in records}
         if records:
-            parts.append(f"{experiment}: {len(records)} runs ({source}), {len(arms)} arms, {_count(len(seeds), 'seed')}")
+            counts = f"{len(records)} runs ({source}), {len(arms)} arms, {_count(len(seeds), 'seed')}"
+            parts.append(f"{experiment}: {counts}")
     return ("Tables and verdicts rest on " + "; ".join(parts) + ".") if parts else "No run has been made yet."
 
 

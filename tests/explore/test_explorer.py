@@ -55,30 +55,38 @@ def test_queries_are_drawn_by_seed_or_named(people):
 
 
 def test_what_is_too_large_is_refused_with_a_way_out():
-    with pytest.raises(ValueError, match="1001 queries are too many .* pass queries=200"):
+    with pytest.raises(ValueError, match=r"1001 queries are too many .* pass queries=200"):
         payload.choose_queries(np.arange(2000), 1001, 0)
     wide = Ranking.from_order(
         np.arange(10_001)[None], np.zeros((1, 10_001)), pd.DataFrame({"pid": [1], "camid": [0]}),
         pd.DataFrame({"pid": np.arange(10_001), "camid": 1}),
     )  # fmt: skip
-    with pytest.raises(ValueError, match="show 10,001 gallery images, too many .* smaller top"):
+    with pytest.raises(ValueError, match=r"show 10,001 gallery images, too many .* smaller top"):
         payload.gallery_shown({"a": wide})
 
 
 def test_frames_features_and_images_must_fit(people):
-    with pytest.raises(ValueError, match="is over .* gallery images, the gallery frame has 3 rows"):
-        RankingExplorer({"a": rank(*people.features["good"], people.query, people.gallery)}, people.query, people.gallery[:3])
+    with pytest.raises(ValueError, match=r"is over .* gallery images, the gallery frame has 3 rows"):
+        RankingExplorer(
+            {"a": rank(*people.features["good"], people.query, people.gallery)}, people.query, people.gallery[:3]
+        )
     other = rank(*people.features["good"], people.query, people.gallery).take([0, 1])
     with pytest.raises(ValueError, match="are of different queries"):
         RankingExplorer(
-            {"a": rank(*people.features["good"], people.query, people.gallery), "b": other}, people.query, people.gallery
+            {"a": rank(*people.features["good"], people.query, people.gallery), "b": other},
+            people.query,
+            people.gallery,
         )
     with pytest.raises(ValueError, match=r"gallery image \d+ is not among the 20 images"):
-        RankingExplorer.from_features(people.features, people.query, people.gallery, people.images[:20], query_rows=np.zeros(len(people.query)))
+        RankingExplorer.from_features(
+            people.features, people.query, people.gallery, people.images[:20], query_rows=np.zeros(len(people.query))
+        )
     with pytest.raises(ValueError, match="no ranking to show"):
         RankingExplorer({}, people.query, people.gallery)
     with pytest.raises(TypeError, match="not a Ranking"):
-        RankingExplorer({"a": evaluate(*people.features["good"], people.query, people.gallery)}, people.query, people.gallery)
+        RankingExplorer(
+            {"a": evaluate(*people.features["good"], people.query, people.gallery)}, people.query, people.gallery
+        )
     broken = rank(*people.features["good"], people.query, people.gallery)
     broken = dataclasses.replace(broken, distances=np.full_like(broken.distances, np.nan))
     with pytest.raises(ValueError, match="distances that are NaN"):
@@ -89,7 +97,11 @@ def test_people_who_may_be_real_are_left_out_or_blurred(people):
     query, gallery = (frame.drop(columns="look") for frame in (people.query, people.gallery))
     shown = {
         name: RankingExplorer.from_features(people.features, query, gallery, people.images, **options)
-        for name, options in {"left out": {}, "blurred": {"real_people": True}, "shown": {"real_people": True, "blur": False}}.items()
+        for name, options in {
+            "left out": {},
+            "blurred": {"real_people": True},
+            "shown": {"real_people": True, "blur": False},
+        }.items()
     }
     assert {name: made.meta["pictures"] for name, made in shown.items()} == {name: name for name in shown}
     assert shown["left out"].meta["sheets"]["files"] == []
@@ -145,7 +157,10 @@ def test_a_new_picture_is_ranked_by_every_model(people):
     person = people.gallery.iloc[position]
     again = made.add_query(image=picture, pid=int(person["pid"]), camera=int(person["camid"]))
     expected = evaluate(
-        people.features["good"][1][[position]], people.features["good"][1], people.gallery.iloc[[position]], people.gallery
+        people.features["good"][1][[position]],
+        people.features["good"][1],
+        people.gallery.iloc[[position]],
+        people.gallery,
     )
     assert again == -2
     assert made._newcomers.added[1].rankings["good"].average_precision[0] == pytest.approx(expected.ap_std)

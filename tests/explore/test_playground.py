@@ -45,9 +45,20 @@ def test_what_cannot_be_scored_is_refused(people):
 
 
 def test_results_move_by_keyboard_and_by_mouse(people, visit, tmp_path):
-    made = MetricsPlayground(LISTS, ignored={"A": [5]}, images=people.images, rows={n: list(range(10)) for n in LISTS}, drawn=True, title="Move")
+    made = MetricsPlayground(
+        LISTS,
+        ignored={"A": [5]},
+        images=people.images,
+        rows={n: list(range(10)) for n in LISTS},
+        drawn=True,
+        title="Move",
+    )
     (tmp_path / "page.html").write_text(made.page())
-    with visit((tmp_path / "page.html").as_uri(), viewport={"width": 900, "height": 1000}) as (page, complaints, foreign):
+    with visit((tmp_path / "page.html").as_uri(), viewport={"width": 900, "height": 1000}) as (
+        page,
+        complaints,
+        foreign,
+    ):
         for shown, wanted in zip(numbers(page), expected(made), strict=True):
             assert shown == pytest.approx(wanted, abs=1e-12)
         first = page.locator(".row").first
@@ -55,7 +66,9 @@ def test_results_move_by_keyboard_and_by_mouse(people, visit, tmp_path):
         for key in ("ArrowRight", "Enter", "ArrowRight", "ArrowRight", "Enter", "ArrowLeft"):
             page.keyboard.press(key)
         made.order = made.order | {"A": [0, 2, 3, 1, 4, 5, 6, 7, 8, 9]}
-        assert page.evaluate("document.querySelector('.reidlib-widget').reidlib.model.get('order').A") == made.order["A"]
+        assert (
+            page.evaluate("document.querySelector('.reidlib-widget').reidlib.model.get('order').A") == made.order["A"]
+        )
         assert page.evaluate("document.querySelector('.host').shadowRoot.activeElement.dataset.at") == "3"
         second = page.locator(".row").nth(1)
         start, end = (second.locator(".item").nth(i).bounding_box() for i in (6, 1))

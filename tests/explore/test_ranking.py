@@ -87,7 +87,9 @@ def test_from_scores_keeps_the_exact_precision(people):
     assert not (ranking.mark == IGNORED).any()
     assert np.array_equal(ranking.hit_rows >= 0, ranking.hits <= 12)
     with pytest.raises(ValueError, match="hold no ranked images"):
-        Ranking.from_scores(evaluate(*people.features["bad"], people.query, people.gallery, top_k=0), people.query, people.gallery)
+        Ranking.from_scores(
+            evaluate(*people.features["bad"], people.query, people.gallery, top_k=0), people.query, people.gallery
+        )
 
 
 def test_a_list_that_is_cut_scores_what_it_found():
@@ -108,7 +110,7 @@ def test_bad_input_is_refused():
         rank_distances(torch.where(DISTANCES == 0.5, torch.nan, DISTANCES), QUERY, GALLERY)
     with pytest.raises(ValueError, match="2 query images are scored but the query frame has 1 rows"):
         rank_distances(DISTANCES, QUERY[:1], GALLERY)
-    with pytest.raises(ValueError, match="query 0009 .* has no match in another camera"):
+    with pytest.raises(ValueError, match=r"query 0009 .* has no match in another camera"):
         rank_distances(DISTANCES, QUERY.assign(pid=[1, 9]), GALLERY)
     assert len(rank_distances(DISTANCES, QUERY.assign(pid=[1, 9]), GALLERY, unmatched="skip")) == 1
     with pytest.raises(ValueError, match="top=0"):

@@ -56,11 +56,19 @@ def test_a_folder_of_images_and_a_checkpoint(folder, checkpoint, index):
 def test_runs_are_opened_by_their_record(people, tmp_path):
     torch.manual_seed(1)
     model = models.build("mildnet-small", weights=None, dropout=0.3, final_relu=True)
-    record = results.Record("triplet", "triplet-x", {"backbone": "mildnet-small", "dropout": 0.3, "final_relu": True, "background": "remove"}, 0, {"mAP": 1.0})
+    record = results.Record(
+        "triplet",
+        "triplet-x",
+        {"backbone": "mildnet-small", "dropout": 0.3, "final_relu": True, "background": "remove"},
+        0,
+        {"mAP": 1.0},
+    )
     place = results.save(record, tmp_path / "run", {"model.safetensors": training.as_safetensors(model)})
     loaded, masked = load_model(place)
     assert masked
-    assert all(torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True))
+    assert all(
+        torch.equal(a, b) for a, b in zip(loaded.state_dict().values(), model.state_dict().values(), strict=True)
+    )
     (place / "model.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="keeps no model; run it again with keep_model = True"):
         load_model(place)
@@ -85,7 +93,10 @@ def test_records_give_their_rankings(people, tmp_path):
         (tmp_path / name).mkdir()
     (tmp_path / "a" / "ranking.npz").write_bytes(whole.as_npz())
     np.savez(tmp_path / "b" / "order.npz", order=scores.order, distances=scores.distances)
-    records = [SimpleNamespace(arm=arm, seed=0, id=arm, source=tmp_path / name) for arm, name in (("x", "a"), ("y", "b"), ("z", "c"))]
+    records = [
+        SimpleNamespace(arm=arm, seed=0, id=arm, source=tmp_path / name)
+        for arm, name in (("x", "a"), ("y", "b"), ("z", "c"))
+    ]
     found = rankings_of(records, people.query, people.gallery)
     assert list(found) == ["x", "y"]
     assert np.array_equal(found["x"].order, whole.order)
