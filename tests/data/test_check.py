@@ -80,6 +80,18 @@ def test_copies_leaks_and_torn_labels(root):
     ]
 
 
+def test_copies_in_a_data_set_with_its_published_counts_are_its_own(root):
+    train, test = sorted((root / "train").glob("*.png")), sorted((root / "test").glob("*.png"))
+    shutil.copy(train[2], test[0])
+    frame = check.check_folder(root, own=True, files=False).frame
+    published = {"query": {"images": int((frame.split == "query").sum()), "identities": None}}
+    report = check.check(frame, root, published)
+    assert report.ok
+    assert "in the training and in the test set" in report.text()
+    assert "Leave them: the data set was published so" in report.text()
+    assert not check.check(frame, root).ok
+
+
 def test_wrong_label_maps_are_found(root):
     maps = sorted((root / "parts" / "query").glob("*.png"))
     Image.fromarray(np.zeros((10, 10), np.uint8)).save(maps[0])

@@ -82,7 +82,7 @@ def test_an_unknown_module_is_refused(package):
 
 
 def test_what_only_keeps_or_shows_results_is_not_hashed():
-    code = "from reidlib.results import save, claims, tables\nimport reidlib.workflow\nfrom reidlib import training, figures"
+    code = "from reidlib.results import save, claims\nimport reidlib.workflow\nfrom reidlib import training, figures"
     assert imported_modules(code=code) == {"reidlib", "reidlib.training"}
 
 
