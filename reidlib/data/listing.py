@@ -7,11 +7,15 @@ from pathlib import Path
 
 
 def find_root(root, needed: Sequence[str], help: str) -> Path:
-    """The folder that holds all of `needed`: `root`, or the one folder in it that does. Raises FileNotFoundError."""
+    """The folder that holds all of `needed`: `root`, or the one folder in it that does. Raises FileNotFoundError.
+
+    `parts`, where label maps lie in the same layout, is passed over.
+    """
     root = Path(root).expanduser()
     if not root.is_dir():
         raise FileNotFoundError(f"there is no folder {root}: {help}")
-    inside = [root, *sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))]
+    folders = sorted(entry for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    inside = [root, *(folder for folder in folders if folder.name != "parts")]
     missing = {folder: [name for name in needed if not (folder / name).exists()] for folder in inside}
     if not missing[root]:
         return root

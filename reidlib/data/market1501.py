@@ -29,7 +29,7 @@ EXPECTED = {
 _NEEDED = [folder for folder in FOLDERS if folder != "gt_bbox"]
 HELP = (
     f"a Market-1501 folder holds {', '.join(_NEEDED)} with jpg files in each; "
-    "the page book/data.md describes the data set"
+    "the page book/datasets/market1501.md describes the data set"
 )
 
 

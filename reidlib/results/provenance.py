@@ -23,7 +23,7 @@ PACKAGE = Path(reidlib.__file__).resolve().parent
 # Modules that store, read or show finished runs, or start them: no number depends on them, so they are not hashed.
 NOT_HASHED = ("reidlib.results", "reidlib.workflow", "reidlib.explore", "reidlib.figures")
 NO_NOTEBOOK = "no notebook: installed without the repository"
-SKIPPED_TAGS = {"page", "parameters"}
+SKIPPED_TAGS = {"page", "parameters", "record"}
 EXCLUDED_PARAMETERS = {"out"}
 VERSIONED = ["torch", "torchvision", "numpy", "pandas", "scikit-learn", "scipy", "pillow", "faiss-gpu", "faiss-cpu"]
 
@@ -139,12 +139,12 @@ def _statements(tree):
 
 
 def code_cells(path):
-    """Source of a notebook's code cells that decide its numbers: without those tagged `page` or `parameters`."""
+    """Source of a notebook's code cells that decide its numbers: those without a tag of SKIPPED_TAGS."""
     return [source for source, tags in _cells(path) if not tags & SKIPPED_TAGS]
 
 
 def code_hash(path):
-    """Hash (16 hex digits) over code_cells: outputs, markdown, comments, `page` and `parameters` cells do not count.
+    """Hash (16 hex digits) over code_cells: outputs, markdown, comments, and cells that are skipped do not count.
 
     Raises ValueError for a cell that is no Python.
     """

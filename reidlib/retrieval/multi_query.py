@@ -42,7 +42,7 @@ def pool_queries(
             "same model"
         )
     pairs = pd.concat([frame[["pid", "camid"]] for frame in (query_frame, multi_frame)])
-    group = pairs.groupby(["pid", "camid"]).ngroup().to_numpy()
+    group = pairs.groupby(["pid", "camid"]).ngroup().to_numpy(copy=True)
     asked, given = group[: len(query)], group[len(query) :]
     counts = np.bincount(given, minlength=group.max() + 1)
     if not counts[asked].any():

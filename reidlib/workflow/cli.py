@@ -27,7 +27,8 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"  {name}: {error.report[key]}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("reidlib: stopped; repeat the command to go on from here", file=sys.stderr)
+        kept = "nothing was written" if chosen.verb == "data" else "repeat the command to go on from here"
+        print(f"reidlib: stopped; {kept}", file=sys.stderr)
         return 130
 
 

@@ -9,6 +9,7 @@
     tune:                                    # arm -> lists: arms tune-<arm>-<values>, one for each combination
       triplet: {learning_rate: [1e-3, 3e-3], split: val}
     page: {loss: triplet}                    # parameters of the chapter's own single run
+    reads: [samplers]                        # other experiments whose runs the chapter shows
     sections:
       book: {arms: all, seeds: [0, 1, 2]}    # what every build runs
       full: {arms: all, seeds: [0, 1, 2, 3, 4]}
@@ -29,7 +30,7 @@ import yaml
 
 from reidlib.workflow import driver, project
 
-_KEYS = {"experiment", "notebook", "common", "arms", "tune", "page", "sections"}
+_KEYS = {"experiment", "notebook", "common", "arms", "tune", "page", "reads", "sections"}
 _SECTION_KEYS = {"arms", "seeds", "common", "page"}
 
 
@@ -50,6 +51,7 @@ class Grid:
     sections: dict
     defaults: dict
     tune: dict
+    reads: tuple = ()
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def read(experiment: str) -> Grid:
         parts[name] = {key: _mapping(path, f"{name}: {key}", value or {}) for key, value in parts[name].items()}
     try:
         defaults = driver.defaults(driver.read(notebook), notebook)
-        grid = Grid(path, experiment, notebook, defaults=defaults, **parts)
+        grid = Grid(path, experiment, notebook, defaults=defaults, reads=tuple(content.get("reads", ())), **parts)
         for given in (grid.common, grid.page, *grid.arms.values(), *grid.tune.values()):
             driver.reject_unknown(given, defaults, notebook)
     except driver.NotebookError as error:

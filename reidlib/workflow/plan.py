@@ -40,7 +40,8 @@ def make(section: str = "book", experiments: list[str] | None = None, pages: boo
         runs = grid.expand(one, part)
         plan["runs"] += [_run(one, run, plan["warm"]) for run in runs]
         if pages:
-            plan["pages"].append(_page(one, section, [run.id for run in runs], plan["warm"]))
+            shown = runs + [run for other in one.reads for run in grid.expand(grid.read(other), section)]
+            plan["pages"].append(_page(one, section, [run.id for run in shown], plan["warm"]))
     if pages and not experiments:
         done = {page["notebook"] for page in plan["pages"]}
         for notebook in sorted((project.root() / "notebooks").glob("*.ipynb")):

@@ -1,20 +1,12 @@
 """A small drawn data set, features of known quality, and pages of widgets."""
 
 import dataclasses
-import importlib.util
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from reidlib.data import pedestrians
-
-if not (Path(__file__).parents[1] / "conftest.py").exists():  # the browser's fixtures, where they are not shared
-    spec = importlib.util.spec_from_file_location("book_fixtures", Path(__file__).parents[1] / "book" / "conftest.py")
-    book = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(book)
-    browser, visit = book.browser, book.visit
 
 
 @pytest.fixture(scope="session")

@@ -85,7 +85,7 @@ def check_column(column, row, score, ranking, people, k):
     values = [value for value, _ in column["ap"]]
     assert values == pytest.approx([score.ap_std[row], score.ap_trap[row]], abs=1e-12)
     assert [text.split()[-1] for _, text in column["ap"]] == [f"{100 * v:.1f}%" for v in values]
-    assert column["facts"].endswith(f"first right image at rank {score.rank[row]}")
+    assert column["facts"].endswith(f"first at rank {score.rank[row]}")
     ranked = [card for card in column["cards"] if card[1] != "ignored"]
     assert [card[0] for card in ranked] == score.order[row].tolist()
     assert [card[2] for card in ranked] == [str(i + 1) for i in range(k)]

@@ -1,5 +1,6 @@
 """From a folder of images and checkpoints to an explorer, and from run records to rankings."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +15,8 @@ from reidlib.explore import explore, load_model, rank, rankings_of
 from reidlib.explore.ranking import IGNORED
 from reidlib.models.weights import WeightsError
 from reidlib.retrieval import evaluate
+from reidlib.workflow.cells import run_cells
+from reidlib.workflow.parameters import ParameterError
 
 
 @pytest.fixture(scope="module")
@@ -103,3 +106,15 @@ def test_records_give_their_rankings(people, tmp_path):
     assert found["y"].depth == 30
     assert np.allclose(found["y"].average_precision[0], scores.ap_at(30))
     assert not (found["y"].mark == IGNORED).any()
+
+
+def test_the_notebook_opens_a_folder(folder, checkpoint, tmp_path, capsys):
+    notebook = Path(__file__).parents[2] / "notebooks" / "explore.ipynb"
+    page = tmp_path / "mine.html"
+    parameters = {"dataset": "market1501", "root": str(folder), "checkpoints": str(checkpoint), "queries": 5}
+    space = run_cells(notebook, parameters | {"page": str(page)})
+    assert len(space["explorer"].meta["queries"]) == 5
+    assert "Ranking explorer: 5 queries, ranked by net." in capsys.readouterr().out
+    assert page.stat().st_size > 10_000
+    with pytest.raises(ParameterError, match="checkpoints = 3: must be a path, a list of paths"):
+        run_cells(notebook, {"checkpoints": 3})

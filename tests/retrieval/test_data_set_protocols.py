@@ -1,4 +1,4 @@
-"""Each data set's own protocol on drawn people in its layout, from the files to a score, with raw pixels as features."""
+"""Each data set's own protocol on drawn people in its layout: from files to a score, with raw pixels as features."""
 
 import numpy as np
 import pytest
