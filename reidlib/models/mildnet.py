@@ -92,8 +92,8 @@ def small_mildnet(
     """MILDNet for the built-in data: five stages of one convolution with batch norm, all tapped, 128-d embedding.
 
     Costs about what `SmallResNet` costs for a 64x32 image. weights: None or the path of a local file.
-    The head's defaults suit 256 hidden units: the dropout of 0.6 and the final ReLU of MILDNet's public code, made for
-    2,048, held this small network back on drawn validation identities. Both are settings; the thesis names neither.
+    The head's defaults are for its 256 hidden units; MILDNet's public code has a dropout of 0.6 and a final ReLU, made
+    for 2,048. Both are settings, since the thesis names neither; chapter P1 runs both heads.
     """
     return MILDNet(
         widths=(16, 32, 64, 64, 64),

@@ -256,9 +256,18 @@ def _slug(experiment, full, defaults, longest=60):
 
 
 def is_current(record):
-    """Would today's code give the record's parameters and data the same id? Else it is older than the code."""
-    fingerprint = record.data.get("fingerprint")
-    return any(run_id(record.experiment, record.parameters, data) == record.id for data in {fingerprint, None})
+    """Would today's code, given the record's parameters, give it the same id? Else it is older than the code."""
+    return any(run_id(record.experiment, record.parameters, data) == record.id for data in {_fingerprint(record), None})
+
+
+def _fingerprint(record):
+    """The fingerprint that the record's data has today: drawn data follows the drawing code, files are as they were."""
+    kept, given = record.data.get("fingerprint"), record.parameters
+    if not str(given.get("dataset")).endswith("-like") or not {"height", "width"} <= set(given):
+        return kept
+    from reidlib.data import fingerprint
+
+    return fingerprint(given["dataset"], size=(given["height"], given["width"]), data_seed=given.get("data_seed", 0))
 
 
 # ---------------------------------------------------------------- the machine

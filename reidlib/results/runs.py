@@ -39,6 +39,8 @@ def run_sets(records):
 def choose_set(records, arms, dataset=None):
     """The largest set of comparable runs for these arms: most arms present, then most seeds common to them.
 
+    Between equals the one with more runs is taken, then runs on a CPU, then the newer ones.
+
     dataset: consider the runs on this data set only. Returns an empty RunSet if there is no run.
     """
     arms = list(dict.fromkeys(arms))
@@ -47,7 +49,8 @@ def choose_set(records, arms, dataset=None):
         seeds = [{r.seed for r in run_set.records if r.arm == arm} for arm in arms]
         present = [group for group in seeds if group]
         common = len(set.intersection(*present)) if present else 0
-        return len(present), common, sum(map(len, present))
+        runs, on_cpu = run_set.records, all(r.device in ("", "cpu") for r in run_set.records)
+        return len(present), common, sum(map(len, present)), len(runs), on_cpu, max(r.created for r in runs)
 
     sets = [s for s in run_sets(records) if dataset in (None, s.records[0].data.get("dataset"))]
     best = max(sets, key=size, default=RunSet("no runs", ()))

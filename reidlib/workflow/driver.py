@@ -10,6 +10,7 @@ import json
 import os
 import shlex
 import shutil
+import sys
 import tempfile
 import time
 from contextlib import contextmanager
@@ -140,7 +141,8 @@ def shown(path: Path) -> str:
 
 def command(notebook: Path, output: Path, parameters: dict, page: bool = False) -> str:
     """The command line that repeats a run."""
-    words = ["reidlib", "run", shown(notebook), "--out", shown(output)] + (["--page"] if page else [])
+    words = [shown(Path(sys.executable)), "-m", "reidlib.workflow.cli", "run", shown(notebook), "--out", shown(output)]
+    words += ["--page"] if page else []
     for name, value in parameters.items():
         if not isinstance(value, list | dict) and value_of(str(value)) == value:
             words += ["-p", name, str(value)]

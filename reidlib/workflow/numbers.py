@@ -13,9 +13,10 @@ from collections import Counter
 import matplotlib
 
 from reidlib import figures, results
+from reidlib.data.drawn import source_hash
+from reidlib.results.statistics import STATUSES
 from reidlib.workflow import grid, project
 
-VERDICTS = ("reproduced", "weak", "contradicted", "inconclusive", "not testable here", "not run")
 SIGNS = {"reproduced": "✓ ", "contradicted": "✗ "}
 
 
@@ -27,8 +28,8 @@ def main(arguments: list[str] | None = None) -> None:
     shown = {name: [r for r in results.largest(sources) if not _tuning(r)] for name, sources in found.items()}
     claims = _claims(shown)
     _table(folder / "papers.csv", ["id", "paper", "claims", "verdicts so far"], _papers(claims))
-    rows = [(c["id"], c["claim"], SIGNS.get(c["verdict"], "") + c["verdict"], c["why"]) for c in claims]
-    _table(folder / "claims.csv", ["id", "claim", "verdict", "why"], rows)
+    rows = [(c["id"], c["claim"], *(_said(c, kind) for kind in ("", "_chosen"))) for c in claims]
+    _table(folder / "claims.csv", ["id", "claim", "at the paper's stated settings", "at chosen settings"], rows)
     _table(folder / "build.csv", ["what", "value"], _build())
     _table(folder / "packages.csv", ["package", "version"], sorted(results.versions().items()))
     header = ["experiment", "runs", "where", "data", "seeds", "device", "threads", "seconds a run", "code"]
@@ -59,11 +60,16 @@ def _claims(shown: dict) -> list[dict]:
     ]
 
 
+def _said(claim: dict, kind: str) -> str:
+    verdict = claim[f"verdict{kind}"]
+    return f"{SIGNS.get(verdict, '')}{verdict}: {claim[f'why{kind}']}"
+
+
 def _papers(claims: list[dict]) -> list[tuple]:
     rows = []
     for paper in results.tables.papers():
         counts = Counter(c["verdict"] for c in claims if c["id"].startswith(paper["id"]))
-        verdicts = ", ".join(f"{SIGNS.get(v, '')}{counts[v]} {v}" for v in VERDICTS if counts[v])
+        verdicts = ", ".join(f"{SIGNS.get(v, '')}{counts[v]} {v}" for v in STATUSES if counts[v])
         year = f", {paper['year']}" if paper.get("year") else ""
         rows.append(
             (paper["id"], f"{paper['title']} ({_authors(paper['authors'])}{year})", sum(counts.values()), verdicts)
@@ -83,7 +89,7 @@ def _findings(claims: list[dict]) -> list[str]:
         own = [c for c in claims if c["id"].startswith(paper["id"]) and c["verdict"] != "not run"]
         if all(c["verdict"] == "not testable here" for c in own):
             continue
-        groups = {v: [c["id"] for c in own if c["verdict"] == v] for v in VERDICTS}
+        groups = {v: [c["id"] for c in own if c["verdict"] == v] for v in STATUSES}
         parts = [f"{len(ids)} {verdict} ({', '.join(ids)})" for verdict, ids in groups.items() if ids]
         lines.append(f"{paper['id']}, {paper['short']}, at the paper's stated settings: {'; '.join(parts)}.")
     return lines or ["No claim has been tested by enough runs yet."]
@@ -175,13 +181,15 @@ def _count(number: int, noun: str) -> str:
 
 def _contact_sheet(path) -> None:
     """Twelve people of the market-like preset, two a row, each camera once."""
-    if path.exists():
+    key, drawing = path.with_suffix(".key"), source_hash()
+    if path.exists() and key.exists() and key.read_text() == drawing:
         return
     matplotlib.use("Agg")
     _, people, _ = figures.drawn("market-like", lambda frame: figures.by_camera(frame, 12, 6))
     buffer = io.BytesIO()
     figures.grid([left + right for left, right in zip(people[::2], people[1::2], strict=True)]).savefig(buffer, dpi=110)
     _write(path, buffer.getvalue())
+    _write(key, drawing.encode())
 
 
 def _table(path, header: list[str], rows: list[tuple]) -> None:

@@ -1,5 +1,6 @@
 """What has been run: done, pending and stale runs; and keeping the records of a full sweep."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -42,17 +43,25 @@ def _others(experiment: str, ids: list[str]) -> list[str]:
 
 
 def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
-    """Copy the records of a section's runs to book/recorded/<experiment>/; returns (folder, copied, missing)."""
+    """Copy the records of a section's runs to book/recorded/<experiment>/; returns (folder, copied, missing).
+
+    A copy takes the place of older ones of the same arm and seed.
+    """
     name, section = grid.resolve(experiment, section)
     runs = grid.expand(grid.read(name), section)
-    target = project.root() / "book" / "recorded" / experiment
+    target = project.root() / "book" / "recorded" / name
     target.mkdir(parents=True, exist_ok=True)
-    copied = 0
+    copied, older = 0, {}
+    for path in target.glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        older.setdefault((content["arm"], content["seed"]), []).append(path)
     for run in runs:
         source = project.record(name, run.id)
         if source.is_file():
             part = target / f".{run.id}.part"
             shutil.copyfile(source, part)
+            for old in older.get((run.arm, run.seed), []):
+                old.unlink()
             part.replace(target / f"{run.id}.json")
             copied += 1
     return target, copied, len(runs) - copied

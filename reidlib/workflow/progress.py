@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -128,7 +129,11 @@ def _snakemake(targets: list[str], options: list[str], lock, watch: "Watch", eve
     command += ["--cores", str(cores())] if "--executor" not in options else []
     command += ["--keep-going", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "input", "params"]
     command += ["--runtime-source-cache-path", str(project.build() / "snakemake-cache"), *options]
-    environment = {**os.environ, "REIDLIB_EVENTS": str(events), "REIDLIB_BUILDER": str(os.getpid())}
+    environment = {
+        **os.environ,
+        "REIDLIB_EVENTS": str(events),
+        "REIDLIB_BUILDER": f"{socket.gethostname()}:{os.getpid()}",
+    }
     environment |= {"REIDLIB_BUILD": str(project.build()), "REIDLIB_SECTION": project.section()}
     environment.pop("MAKEFLAGS", None)
     with open(logs / "snakemake.log", "a") as log:

@@ -11,6 +11,7 @@ import importlib.util
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -24,11 +25,12 @@ from reidlib.workflow.processes import alive, die_with_parent, tied_to_me
 def run(todo: dict, run_id: str, log: str | None) -> None:
     """Execute one run of the plan; its notebook writes the record. Raises driver.RunFailed."""
     item = plan.find(todo, "runs", run_id)
-    record = project.record(item["experiment"], run_id)
+    record, output = project.record(item["experiment"], run_id), project.executed_run(run_id)
     if record.is_file():  # finished by a build that was killed before it could say so
+        if not output.is_file():
+            shutil.copyfile(project.root() / item["notebook"], output)
         return
     with _noted("run", run_id, item["label"]):
-        output = project.executed_run(run_id)
         driver.run_notebook(
             item["notebook"], output, item["parameters"], log=log, environment=_environment(todo), need=record
         )
@@ -134,8 +136,8 @@ def _swap(new: Path, target: Path) -> None:
 def tie() -> None:
     """End with Snakemake, also where it ended before this process could ask for that."""
     die_with_parent()
-    builder = os.environ.get("REIDLIB_BUILDER")
-    if builder and not alive(int(builder)):
+    host, _, builder = os.environ.get("REIDLIB_BUILDER", "").partition(":")
+    if host == socket.gethostname() and not alive(int(builder)):  # on another machine a scheduler ends the job
         os._exit(1)
 
 

@@ -170,9 +170,9 @@ def test_unknown_names_are_refused_with_the_known_ones(pedestrians):
 
 
 def test_roots(pedestrians, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"pass root=FOLDER; .*bounding_box_train.*book/data\.md"):
+    with pytest.raises(FileNotFoundError, match=r"pass root=FOLDER; .*_box_train.*book/datasets/market1501\.md"):
         load("market1501")
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*book/data\.md"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*book/datasets/market1501\.md"):
         load("market1501", root=tmp_path / "nowhere")
     with pytest.raises(ValueError, match=r"'market-like' is drawn and reads no folder"):
         load("market-like", root=tmp_path)

@@ -88,9 +88,9 @@ def test_published_counts_add_up():
 
 
 def test_a_missing_root_says_what_is_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*bounding_box_train, query.*book/data\.md"):
+    with pytest.raises(FileNotFoundError, match=r"no folder .*nowhere.*_train, query.*book/datasets/market1501\.md"):
         market1501.read(tmp_path / "nowhere")
-    with pytest.raises(FileNotFoundError, match=r"has no bounding_box_train.*book/data\.md"):
+    with pytest.raises(FileNotFoundError, match=r"has no bounding_box_train.*book/datasets/market1501\.md"):
         market1501.read(tmp_path)
 
 

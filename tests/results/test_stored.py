@@ -53,13 +53,17 @@ def test_nothing_is_there(places):
     assert stored.largest(stored.available("e")) == []
 
 
-def test_a_readers_own_runs_win(places, tmp_path, monkeypatch):
+def test_a_readers_own_runs_stand_beside_until_they_cover_more(places, tmp_path, monkeypatch):
     recorded, _built = places
     record(recorded, "a", 0, flat=True)
     record(recorded, "a", 1, flat=True)
-    record(tmp_path / "mine" / "e", "b", 0)
+    record(tmp_path / "mine" / "e", None, 0)
     monkeypatch.setenv("REIDLIB_RUNS", str(tmp_path / "mine"))
-    assert [r.arm for r in stored.largest(stored.available("e"))] == ["b"]
+    assert [r.arm for r in stored.available("e")["your runs"]] == [None]
+    assert {r.arm for r in stored.largest(stored.available("e"))} == {"a"}
+    for seed in range(3):
+        record(tmp_path / "mine" / "e", "b", seed)
+    assert {r.arm for r in stored.largest(stored.available("e"))} == {None, "b"}
 
 
 def test_largest_counts_arms_and_seeds_not_files(places):

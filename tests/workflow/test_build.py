@@ -61,7 +61,7 @@ def test_only_what_is_pending_is_run(project):
     lines = dict(line.strip().split(": ", 1) for line in words.splitlines()[1:4])
     assert "told to fail" in (project.root / lines["as far as it came"]).read_text()
     assert (project.root / lines["log"]).is_file()
-    assert "reidlib run notebooks/toy.ipynb --out build/executed/runs/toy-c" in lines["repeat it"]
+    assert "-m reidlib.workflow.cli run notebooks/toy.ipynb --out build/executed/runs/toy-c" in lines["repeat it"]
     assert "-p fail True" in lines["repeat it"]
     assert project.leftovers() == []
 

@@ -95,8 +95,8 @@ def test_a_failing_cell_is_named_and_the_partial_notebook_kept(tmp_path, monkeyp
     assert "first\n" in printed(tmp_path / "o.failed.ipynb")
     assert not (tmp_path / "o.ipynb").exists()
     words = shlex.split(report["command"])
-    assert words[:4] == ["reidlib", "run", "n.ipynb", "--out"]
-    assert words[5:] == ["-p", "seed", "1", "-y", "sizes: [4]", "-y", 'loss: "7"']
+    assert words[1:6] == ["-m", "reidlib.workflow.cli", "run", "n.ipynb", "--out"]
+    assert words[7:] == ["-p", "seed", "1", "-y", "sizes: [4]", "-y", 'loss: "7"']
     run_notebook(source, "o.ipynb")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["n.ipynb", "o.ipynb"]
 
