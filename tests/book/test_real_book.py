@@ -12,10 +12,9 @@ import pytest
 from reidlib.results import load_all
 
 ROOT = Path(__file__).parents[2]
-PAGES = [
-    "book/welcome.html", "book/reading.html", "book/provenance.html",
-    "notebooks/data.html", "notebooks/metrics.html", "notebooks/triplet.html",
-]  # fmt: skip
+PAGES = ["book/welcome", "book/reading", "book/provenance", "book/datasets/overview", "book/datasets/your_data"]
+CHAPTERS = ["data", "metrics", "triplet", "explore", "your_data"]
+PAGES += [f"notebooks/{name}" for name in CHAPTERS]
 
 
 def make_book(build):
@@ -57,19 +56,19 @@ def test_a_second_build_has_nothing_to_do(book):
 
 def test_every_chapter_was_executed_without_a_message_on_stderr(book):
     build, _ = book
-    for name in ("data", "metrics", "triplet"):
+    for name in CHAPTERS:
         cells = json.loads((build / "tiny" / "executed" / f"{name}.ipynb").read_text())["cells"]
         outputs = [output for cell in cells for output in cell.get("outputs", [])]
         assert not [o for o in outputs if o["output_type"] == "error"]
         assert not ["".join(o["text"]) for o in outputs if o.get("name") == "stderr"]
-        assert any("image/png" in o.get("data", {}) for o in outputs)
+        assert any({"image/png", "text/html"} & set(o.get("data", {})) for o in outputs)
 
 
 @pytest.mark.parametrize("width", [390, 1400])
 @pytest.mark.parametrize("page", PAGES)
 def test_pages_in_a_browser(book, visit, page, width):
     build, _ = book
-    address = (build / "tiny" / "html" / page).as_uri()
+    address = (build / "tiny" / "html" / f"{page}.html").as_uri()
     with visit(address, viewport={"width": width, "height": 900}) as (tab, complaints, foreign):
         assert complaints == []
         assert foreign == []
