@@ -29,3 +29,14 @@ def test_no_arm_was_chosen_on_test_queries():
         assert run.parameters["evaluate_on"] == "validation"
     for run in grid.expand(triplet, "full"):
         assert run.parameters.get("evaluate_on", triplet.defaults["evaluate_on"]) == "test"
+
+
+def test_margins_at_the_stated_learning_rate_are_the_best_there():
+    triplet = grid.read("triplet")
+    records = results.load_all(stored.recorded_dir("triplet"))
+    for arm in ("triplet", "mildnet"):
+        stated = triplet.arms[f"{arm}@paper"]
+        tried = [r for r in records if re.fullmatch(rf"tune-{arm}(-[\d.e-]+)+", str(r.arm))]
+        tried = [r for r in tried if r.parameters["learning_rate"] == stated["learning_rate"]]
+        assert len(tried) == 3
+        assert max(tried, key=lambda r: r.metrics["mAP"]).parameters["margin"] == stated["margin"]
