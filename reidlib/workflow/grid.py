@@ -234,7 +234,10 @@ def _run(grid: Grid, arm: str, seed: int, parameters: dict) -> Run:
 
 
 def _fingerprint(values: dict) -> str | None:
-    if values.get("dataset") is None:
+    dataset = str(values.get("dataset"))
+    if (
+        not dataset.endswith("-like") and values.get("root") is None
+    ):  # no data, or its folder is missing: the notebook says
         return None
     size = (values["height"], values["width"]) if {"height", "width"} <= set(values) else None
     return _fingerprint_of(values["dataset"], values.get("root"), size, values.get("data_seed", 0))
