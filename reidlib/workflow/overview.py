@@ -45,7 +45,7 @@ def _others(experiment: str, ids: list[str]) -> list[str]:
 def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
     """Copy the records of a section's runs to book/recorded/<experiment>/; returns (folder, copied, missing).
 
-    A copy takes the place of older ones of the same arm and seed.
+    A copy takes the place of older ones of the same arm and seed on the same kind of device.
     """
     name, section = grid.resolve(experiment, section)
     runs = grid.expand(grid.read(name), section)
@@ -54,14 +54,15 @@ def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
     copied, older = 0, {}
     for path in target.glob("*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
-        older.setdefault((content["arm"], content["seed"]), []).append(path)
+        older.setdefault((content["arm"], content["seed"], content["device"]), []).append(path)
     for run in runs:
         source = project.record(name, run.id)
         if source.is_file():
             part = target / f".{run.id}.part"
             shutil.copyfile(source, part)
-            for old in older.get((run.arm, run.seed), []):
-                old.unlink()
+            device = json.loads(source.read_text(encoding="utf-8"))["device"]
+            for old in older.get((run.arm, run.seed, device), []):
+                old.unlink(missing_ok=True)
             part.replace(target / f"{run.id}.json")
             copied += 1
     return target, copied, len(runs) - copied
