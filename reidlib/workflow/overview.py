@@ -53,16 +53,20 @@ def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
     target.mkdir(parents=True, exist_ok=True)
     copied, older = 0, {}
     for path in target.glob("*.json"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        older.setdefault((content["arm"], content["seed"], content["device"]), []).append(path)
+        older.setdefault(_place(path), []).append(path)
     for run in runs:
         source = project.record(name, run.id)
         if source.is_file():
             part = target / f".{run.id}.part"
             shutil.copyfile(source, part)
-            device = json.loads(source.read_text(encoding="utf-8"))["device"]
-            for old in older.get((run.arm, run.seed, device), []):
+            for old in older.get(_place(source), []):
                 old.unlink(missing_ok=True)
             part.replace(target / f"{run.id}.json")
             copied += 1
     return target, copied, len(runs) - copied
+
+
+def _place(path: Path) -> tuple:
+    """What a record is one of: an arm, a seed and a kind of device."""
+    content = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(content.get(name) for name in ("arm", "seed", "device"))
