@@ -1,0 +1,29 @@
+"""Keeping the records of a sweep."""
+
+import json
+from types import SimpleNamespace
+
+from reidlib.workflow import overview
+
+
+def test_a_kept_record_replaces_older_ones_of_its_arm_seed_and_device_only(tmp_path, monkeypatch):
+    def record(path, **content):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content))
+
+    recorded = tmp_path / "book" / "recorded" / "e"
+    record(recorded / "old-a0.json", arm="a", seed=0, device="cpu")
+    record(recorded / "gpu-a0.json", arm="a", seed=0, device="cuda")
+    record(recorded / "old-a1.json", arm="a", seed=1, device="cpu")
+    record(recorded / "old-b0.json", arm="b", seed=0, device="cpu")
+    record(tmp_path / "runs" / "new-a0" / "record.json", arm="a", seed=0, device="cpu", new=True)
+    runs = [SimpleNamespace(id="new-a0"), SimpleNamespace(id="never-run")]
+    monkeypatch.setattr(overview.project, "root", lambda: tmp_path)
+    monkeypatch.setattr(overview.project, "record", lambda name, i: tmp_path / "runs" / i / "record.json")
+    monkeypatch.setattr(overview.grid, "resolve", lambda experiment, section: (experiment, section))
+    monkeypatch.setattr(overview.grid, "read", lambda name: None)
+    monkeypatch.setattr(overview.grid, "expand", lambda one, section: runs)
+    for _ in range(2):  # again: nothing changes
+        assert overview.keep("e") == (recorded, 1, 1)
+        names = {path.name for path in recorded.iterdir()}
+        assert names == {"new-a0.json", "gpu-a0.json", "old-a1.json", "old-b0.json"}
