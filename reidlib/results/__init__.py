@@ -1,16 +1,8 @@
 """Run records with their provenance, the papers' tables, statistics over seeds, and the verdict on each claim."""
 
 from reidlib.results import claims, provenance, records, statistics, tables
-from reidlib.results.provenance import (
-    build_dir,
-    effective_parameters,
-    environment,
-    git_state,
-    is_current,
-    repository,
-    run_id,
-    versions,
-)
+from reidlib.results.machine import environment, git_state, versions
+from reidlib.results.provenance import build_dir, effective_parameters, is_current, repository, run_id
 from reidlib.results.records import Record, RecordError, frame_of, load, load_all, new_record, run_directory, save
 from reidlib.results.runs import RunSet, by_seed, choose_set, run_sets
 from reidlib.results.statistics import Interval, Verdict, bootstrap, format_interval, t_interval

@@ -1,4 +1,4 @@
-"""Where a number comes from: the code's hash, the run's id, versions, the machine, the state of git.
+"""Where a number comes from: the hash of the code and the id of the run.
 
 A run's id hashes its parameters, the code cells of its notebook, every `reidlib` module that these cells import
 (transitively) and the fingerprint of the data. So an id says whether a stored run is still what the code would do.
@@ -7,13 +7,9 @@ A run's id hashes its parameters, the code cells of its notebook, every `reidlib
 import ast
 import functools
 import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import reidlib
@@ -25,7 +21,6 @@ NOT_HASHED = ("reidlib.results", "reidlib.workflow", "reidlib.explore", "reidlib
 NO_NOTEBOOK = "no notebook: installed without the repository"
 SKIPPED_TAGS = {"page", "parameters", "record"}
 EXCLUDED_PARAMETERS = {"out"}
-VERSIONED = ["torch", "torchvision", "numpy", "pandas", "scikit-learn", "scipy", "pillow", "faiss-gpu", "faiss-cpu"]
 
 
 def repository():
@@ -268,70 +263,3 @@ def _fingerprint(record):
     from reidlib.data import fingerprint
 
     return fingerprint(given["dataset"], size=(given["height"], given["width"]), data_seed=given.get("data_seed", 0))
-
-
-# ---------------------------------------------------------------- the machine
-
-
-def git_state():
-    """`{"git_commit": hash or None, "git_dirty": True if tracked or new files differ from it, or None}`."""
-    root = repository()
-    commit = _git(root, "rev-parse", "HEAD") if root else None
-    top = _git(root, "rev-parse", "--show-toplevel") if commit else None
-    if not top or Path(top).resolve() != root:
-        return {"git_commit": None, "git_dirty": None}
-    changes = _git(root, "status", "--porcelain", "--", "reidlib", "notebooks", "pyproject.toml", "constraints.txt")
-    return {"git_commit": commit, "git_dirty": bool(changes)}
-
-
-def _git(root, *arguments):
-    try:
-        done = subprocess.run(["git", "-C", root, *arguments], capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
-
-
-def versions():
-    """Versions of Python and of the packages that numbers depend on; a package that is not installed is left out."""
-    found = {"python": platform.python_version(), "reidlib": reidlib.__version__}
-    for name in VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def environment(device="cpu"):
-    """`{"device", "machine", "cores", "threads"}`: kind of device, its model's name, usable cores, torch's threads."""
-    import torch
-
-    kind = torch.device(device).type
-    machine = torch.cuda.get_device_name(device) if kind == "cuda" else cpu_model()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"device": kind, "machine": machine, "cores": cores, "threads": torch.get_num_threads()}
-
-
-@functools.cache
-def cpu_model():
-    """Name of the processor as the system gives it."""
-    try:
-        match = re.search(r"(?m)^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text())
-    except OSError:
-        match = None
-    return match.group(1).strip() if match else platform.processor() or platform.machine()
-
-
-def peak_memory_mib():
-    """Largest resident memory of this process so far, in MiB."""
-    try:
-        match = re.search(r"VmHWM:\s*(\d+) kB", Path("/proc/self/status").read_text())
-        if match:
-            return round(int(match.group(1)) / 1024, 1)
-    except OSError:
-        pass
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

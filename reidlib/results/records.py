@@ -67,17 +67,17 @@ def new_record(experiment, parameters, seed, metrics, data, device="cpu", **fiel
     parameters: the effective parameters of the run; data: a mapping with at least `dataset` and `fingerprint`;
     fields: further Record fields (arm, per_query, history, extra, wall_s, ap_definition).
     """
-    from reidlib.results import provenance
+    from reidlib.results import machine, provenance
 
     data = dict(data)
     filled = {
         "id": provenance.run_id(experiment, parameters, data.get("fingerprint")),
         "code": provenance.code_identity(experiment),
-        "versions": provenance.versions(),
-        "peak_memory_mib": provenance.peak_memory_mib(),
+        "versions": machine.versions(),
+        "peak_memory_mib": machine.peak_memory_mib(),
         "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        **provenance.environment(device),
-        **provenance.git_state(),
+        **machine.environment(device),
+        **machine.git_state(),
     }
     given = {"experiment": experiment, "parameters": dict(parameters), "seed": seed, "metrics": metrics, "data": data}
     return Record(**{**filled, **given, **fields})

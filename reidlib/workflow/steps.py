@@ -70,7 +70,7 @@ def numbers() -> None:
 
 def book_key() -> str:
     """Hash of all that the book is made from."""
-    from reidlib.results.provenance import git_state
+    from reidlib.results.machine import git_state
 
     root, pages = project.root(), project.pages()
     sources = [root / "_config.yml", root / "_toc.yml", root / "README.md", root / "CITATION.cff"]

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import reidlib
-from reidlib.results import provenance
+from reidlib.results import machine, provenance
 from reidlib.results.provenance import code_hash, default_parameters, imported_modules, is_current, module_hash, run_id
 
 
@@ -238,32 +238,32 @@ def git(folder, *arguments):
 
 def test_git_state(clone):
     nothing = {"git_commit": None, "git_dirty": None}
-    assert provenance.git_state() == nothing
+    assert machine.git_state() == nothing
     git(clone, "init")
-    assert provenance.git_state() == nothing
+    assert machine.git_state() == nothing
     git(clone, "add", ".")
     git(clone, "commit", "-m", "first")
-    state = provenance.git_state()
+    state = machine.git_state()
     assert len(state["git_commit"]) == 40
     assert state["git_dirty"] is False
     (clone / "reidlib" / "new.py").write_text("")
-    assert provenance.git_state() == state | {"git_dirty": True}
+    assert machine.git_state() == state | {"git_dirty": True}
 
 
 def test_a_repository_around_the_clone_is_not_ours(clone):
     git(clone.parent, "init")
     git(clone.parent, "add", ".")
     git(clone.parent, "commit", "-m", "first")
-    assert provenance.git_state() == {"git_commit": None, "git_dirty": None}
+    assert machine.git_state() == {"git_commit": None, "git_dirty": None}
 
 
 def test_versions_and_machine():
-    versions = provenance.versions()
+    versions = machine.versions()
     assert versions["reidlib"] == reidlib.__version__
     assert {"python", "torch", "numpy"} <= set(versions)
-    found = provenance.environment("cpu")
+    found = machine.environment("cpu")
     assert found["device"] == "cpu"
     assert found["machine"]
     assert found["threads"] == torch.get_num_threads()
     assert found["cores"] >= 1
-    assert provenance.peak_memory_mib() > 10
+    assert machine.peak_memory_mib() > 10
