@@ -76,11 +76,6 @@ def paired_differences(a, b):
     return {seed: a[seed] - b[seed] for seed in common_seeds(a, b)}
 
 
-def paired_interval(a, b, level=0.95):
-    """Mean and t-interval of the differences a - b over the common seeds."""
-    return t_interval(paired_differences(a, b), level)
-
-
 def pooled_sd(a, b):
     """Pooled standard deviation, sqrt(((na - 1) sa^2 + (nb - 1) sb^2) / (na + nb - 2)); nan for fewer than 3 values."""
     a, b = _array(a), _array(b)

@@ -14,7 +14,6 @@ from reidlib.results.statistics import (
     needed,
     ordering_verdict,
     paired_differences,
-    paired_interval,
     pooled_sd,
     shape_verdict,
     t_interval,
@@ -56,8 +55,8 @@ def test_one_run_has_no_interval_and_none_is_not_run():
 def test_paired_differences_use_the_seeds_that_both_have():
     a, b = {0: 5.0, 1: 7.0, 2: 1.0}, {1: 4.0, 2: 2.0, 9: 0.0}
     assert paired_differences(a, b) == {1: 3.0, 2: -1.0}
-    assert paired_interval(a, b).mean == 1.0
-    assert paired_interval(a, b).n == 2
+    assert t_interval(paired_differences(a, b)).mean == 1.0
+    assert t_interval(paired_differences(a, b)).n == 2
 
 
 def test_pooled_sd_by_hand():
