@@ -63,6 +63,7 @@ def train(
     precision: str = "float32",
     watch: Callable[[torch.nn.Module, int], dict] | None = None,
     watch_at: Iterable[int] = (),
+    after_step: Callable[[], None] | None = None,
     checkpoint: Path | str | None = None,
     checkpoint_every: int = 100,
     description: str = "train",
@@ -77,6 +78,8 @@ def train(
     scheduler: stepped once after every optimiser step.
     precision: "float32", "bfloat16" or "float16" (autocast; float16 scales gradients, on CUDA only).
     watch: `watch(model, step)` returns a dict of floats; called in eval mode after the steps named in `watch_at`.
+    after_step: called without arguments after every optimiser step, for state that follows the training, such as a
+        memory. It is not in the checkpoint: rebuild it in `batches`, and let checkpoints fall on that.
     checkpoint: a folder. State is written there every `checkpoint_every` steps and at the end; if it holds some,
         training goes on from there. Whoever keeps the result deletes the folder.
 
@@ -111,6 +114,8 @@ def train(
         scaler.update()
         if scheduler:
             scheduler.step()
+        if after_step:
+            after_step()
         pending.append({"loss": value.detach()} | {k: v.detach() if torch.is_tensor(v) else v for k, v in kept.items()})
         done = step + 1
         if done in watch_at and watch:

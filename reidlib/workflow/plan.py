@@ -156,11 +156,12 @@ def _warm(parameters: dict, warm: dict) -> str | None:
     from reidlib import warmstart
 
     size = {name: parameters[name] for name in ("height", "width") if name in parameters}
+    steps = {"steps": parameters["start_steps"]} if "start_steps" in parameters else {}
     path = warmstart.path(
-        parameters["backbone"], **({"size": (size["height"], size["width"])} if len(size) == 2 else {})
+        parameters["backbone"], **({"size": (size["height"], size["width"])} if len(size) == 2 else {}), **steps
     )
     if path.exists():
         return None
-    options = {"backbone": parameters["backbone"], **size}
+    options = {"backbone": parameters["backbone"], **size, **steps}
     warm[str(path)] = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return str(path)
