@@ -1,6 +1,6 @@
 """Where a number comes from: the hash of the code and the id of the run.
 
-A run's id hashes its parameters, the code cells of its notebook, every `reidlib` module that these cells import
+A run's id hashes its parameters, the code cells of its notebook, every definition of `reidlib` that these cells reach
 (transitively) and the fingerprint of the data. So an id says whether a stored run is still what the code would do.
 """
 
@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 import reidlib
+from reidlib.closure import reached
 from reidlib.source import code_digest
 
 PACKAGE = Path(reidlib.__file__).resolve().parent
@@ -48,89 +49,15 @@ def notebook_path(experiment):
 
 
 def module_hash(names=(), code="", root=PACKAGE, leave_out=NOT_HASHED):
-    """Hash (16 hex digits) of the package's modules that `names` and the Python source `code` import, transitively.
+    """Hash (16 hex digits) of the package's definitions that `names` and the Python source `code` reach, transitively.
 
-    Found statically: imports inside functions, relative ones and `from package import submodule` count, and so does
-    the `__init__` of every package on the way. Modules under a name in `leave_out` are neither hashed nor followed.
-    root: the package's folder. Raises ValueError for a name in `names` that does not exist.
+    See reidlib.closure: of the modules in `names` all definitions count, of others those that are used. Modules under a
+    name in `leave_out` are neither hashed nor followed. root: the package's folder. Raises ValueError for a name in
+    `names` that does not exist.
     """
-    digest = hashlib.sha256()
-    root = Path(root)
-    for name in sorted(imported_modules(names, code, root, leave_out)):
-        digest.update(f"{name} {_scan(name, root)[0]}\n".encode())
-    return digest.hexdigest()[:16]
-
-
-def imported_modules(names=(), code="", root=PACKAGE, leave_out=NOT_HASHED):
-    """Names of the package's modules that module_hash covers, as a set."""
-    root = Path(root)
-    names = [names] if isinstance(names, str) else list(names)
-    for name in names:
-        if not _file(name, root):
-            raise ValueError(f"no module {name!r} in {root}")
-    waiting = names + _targets(ast.parse(code), "", False, root.name)
-    found = set()
-    while waiting:
-        name = waiting.pop()
-        while name and not _file(name, root):  # `from package import function` names no module
-            name = name.rpartition(".")[0]
-        if not name or name in found or any(name == out or name.startswith(f"{out}.") for out in leave_out):
-            continue
-        found.add(name)
-        waiting.append(name.rpartition(".")[0])  # importing a module runs its package's __init__
-        waiting += _scan(name, root)[1]
-    return found
-
-
-def _file(name, root):
-    """Source file of a module of the package at `root`, or None."""
-    parts = name.split(".")
-    if parts[0] != root.name:
-        return None
-    folder = root.joinpath(*parts[1:])
-    if (folder / "__init__.py").is_file():
-        return folder / "__init__.py"
-    module = folder.with_suffix(".py")
-    return module if len(parts) > 1 and module.is_file() else None
-
-
-def _scan(name, root):
-    """(hash of a module's source, dotted names that it imports); remembered until the file changes."""
-    path = _file(name, root)
-    status = path.stat()
-    return _scan_file(path, name, root.name, status.st_mtime_ns, status.st_size)
-
-
-@functools.lru_cache(maxsize=4096)
-def _scan_file(path, name, package, mtime_ns, size):
-    tree = ast.parse(path.read_bytes())
-    return code_digest(tree), tuple(_targets(tree, name, path.name == "__init__.py", package))
-
-
-def _targets(tree, name, is_package, package):
-    """Dotted names below `package` that a module imports; `from a import b` gives a.b."""
-    targets = []
-    for node in _statements(tree):
-        if isinstance(node, ast.Import):
-            targets += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = name.split(".")
-                parts = parts[: len(parts) - node.level + is_package]
-                base = ".".join([*parts, base] if base else parts)
-            targets += [f"{base}.{alias.name}" for alias in node.names]
-    return [target for target in targets if target == package or target.startswith(f"{package}.")]
-
-
-def _statements(tree):
-    """All statements of a module, nested ones included; expressions, which cannot import, are not walked."""
-    waiting = [tree]
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for name in ("body", "orelse", "finalbody", "handlers", "cases"):
-            waiting += getattr(node, name, ())
+    names = [names] if isinstance(names, str) else names
+    lines = [f"{module} {name} {digest}\n" for (module, name), digest in reached(names, code, root, leave_out).items()]
+    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()[:16]
 
 
 def code_cells(path):
@@ -143,7 +70,10 @@ def code_hash(path):
 
     Raises ValueError for a cell that is no Python.
     """
-    return hashlib.sha256("".join(code_digest(source) for source in _python_cells(path)).encode()).hexdigest()[:16]
+    return hashlib.sha256("".join(map(_cell_digest, _python_cells(path))).encode()).hexdigest()[:16]
+
+
+_cell_digest = functools.lru_cache(maxsize=1024)(code_digest)  # a build asks for the ids of hundreds of runs
 
 
 def _python_cells(path):
@@ -151,7 +81,7 @@ def _python_cells(path):
     cells = [_without_magics(source) for source in code_cells(path)]
     for number, source in enumerate(cells, 1):
         try:
-            ast.parse(source)
+            _cell_digest(source)
         except SyntaxError as error:
             raise ValueError(f"{path}: code cell {number} is no valid Python ({error})") from None
     return cells
@@ -210,7 +140,7 @@ def run_id(experiment, parameters, data_fingerprint=None):
 
     Parameters that are not given take the defaults of the notebook's `parameters` cell; `out` does not count. The
     slug names the parameters that differ from the defaults. The hash covers the parameters, the notebook's code, the
-    modules that it imports and data_fingerprint.
+    definitions that it reaches and data_fingerprint.
     """
     full, defaults = effective_parameters(experiment, parameters)
     content = {"experiment": experiment, "parameters": full, "data": data_fingerprint, **code_identity(experiment)}
