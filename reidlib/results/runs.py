@@ -15,6 +15,11 @@ class RunSet:
     records: tuple
 
 
+def dataset_of(record):
+    """Name of the data set that a run was made on, such as "market-like"."""
+    return record.data.get("dataset") or record.parameters.get("dataset", "unknown data")
+
+
 def run_sets(records):
     """Records split into RunSets; of the same arm and seed the newest record counts.
 
@@ -23,9 +28,8 @@ def run_sets(records):
     groups = {}
     for record in records:
         scale = tuple(str(record.parameters.get(name)) for name in SCALE)
-        dataset = record.data.get("dataset") or record.parameters.get("dataset", "unknown data")
         device = record.machine if record.device not in ("", "cpu") else "CPU"
-        group = groups.setdefault((dataset, record.data.get("fingerprint"), device, scale), {})
+        group = groups.setdefault((dataset_of(record), record.data.get("fingerprint"), device, scale), {})
         known = group.get((record.arm, record.seed))
         if known is None or record.created > known.created:
             group[record.arm, record.seed] = record
@@ -52,17 +56,23 @@ def choose_set(records, arms, dataset=None):
         runs, on_cpu = run_set.records, all(r.device in ("", "cpu") for r in run_set.records)
         return len(present), common, sum(map(len, present)), len(runs), on_cpu, max(r.created for r in runs)
 
-    sets = [s for s in run_sets(records) if dataset in (None, s.records[0].data.get("dataset"))]
+    sets = [s for s in run_sets(records) if dataset in (None, dataset_of(s.records[0]))]
     best = max(sets, key=size, default=RunSet("no runs", ()))
     return best if best.records and size(best)[0] else RunSet("no runs", ())
 
 
-def by_seed(records, arm, name):
-    """`{seed: value}` of one arm for a metric, or else an entry of `extra`; runs that lack it are left out."""
+def by_seed(records, arm, name, dataset=None):
+    """`{seed: value}` of one arm for a metric, or else an entry of `extra`; runs that lack it are left out.
+
+    dataset: read the runs on this data set only. Raises ValueError where runs on several data sets would be mixed.
+    """
+    own = [r for r in records if r.arm == arm and dataset in (None, dataset_of(r))]
+    places = sorted({dataset_of(record) for record in own})
+    if len(places) > 1:
+        raise ValueError(f"arm {arm!r} has runs on {', '.join(places)}; pass dataset= to say which are meant")
     values = {}
-    for record in records:
-        if record.arm == arm:
-            value = record.metrics.get(name, record.extra.get(name))
-            if value is not None and not math.isnan(value):
-                values[record.seed] = float(value)
+    for record in own:
+        value = record.metrics.get(name, record.extra.get(name))
+        if value is not None and not math.isnan(value):
+            values[record.seed] = float(value)
     return values

@@ -120,10 +120,11 @@ def needed(n):
     return (4 * n + 4) // 5
 
 
-def ordering_verdict(a, b, min_gap=None, higher=True, names=("A", "B"), unit="", digits=1):
+def ordering_verdict(a, b, min_gap=None, higher=True, names=("A", "B"), unit="", digits=1, brief=False):
     """Is A better than B? Reproduced if the sign agrees in enough seeds and the mean gap exceeds one pooled sd.
 
-    a, b: `{seed: value}`. min_gap: the mean gap must also exceed it. higher=False: smaller is better.
+    a, b: `{seed: value}`. min_gap: the mean gap must also exceed it. higher=False: smaller is better. brief: a reason
+    that is a part of a longer one, "A 60.2 vs B 35.1 (+25.1, sd 1.2, 3 of 3 seeds)".
     "weak" if only the sign of the mean agrees, "contradicted" if the reversed sign passes the rule (min_gap aside),
     "inconclusive" otherwise and below three common seeds, "not run" if a group is empty.
     """
@@ -145,12 +146,33 @@ def ordering_verdict(a, b, min_gap=None, higher=True, names=("A", "B"), unit="",
     unit = f" {unit}" if unit else ""
     wanted = "" if min_gap is None else f", asked for more than {min_gap:g}"
     means = [float(np.mean(list(group.values()))) for group in (a, b)]
+    if brief:
+        texts = [f"{name} {mean:.{digits}f}" for name, mean in zip(names, means, strict=True)]
+        gaps = f"({sign * gap:+.{digits}f}, sd {sd:.{digits}f}, {ahead} of {n} seeds)"
+        return Verdict(status, f"{' vs '.join(texts)}{unit} {gaps}", n)
     reason = (
         f"{names[0]} {means[0]:.{digits}f} against {names[1]} {means[1]:.{digits}f}{unit}, "
         f"gap {sign * gap:+.{digits}f} (pooled sd {sd:.{digits}f}{wanted}), "
         f"{names[0]} better in {ahead} of {n} seeds; n={n}"
     )
     return Verdict(status, reason, n)
+
+
+def same_verdict(a, b, sds=2, names=("A", "B"), unit="", digits=1):
+    """Are A and B the same? Reproduced if their means differ by at most `sds` pooled standard deviations.
+
+    a, b: `{seed: value}`. "contradicted" if they differ by more, with one sign in enough seeds. The reason is brief.
+    """
+    short = _too_few(a, b, names)
+    if short:
+        return short
+    order = ordering_verdict(a, b, names=names, unit=unit, digits=digits, brief=True)
+    gaps = np.array(list(paired_differences(a, b).values()))
+    sd = pooled_sd(*({seed: group[seed] for seed in common_seeds(a, b)} for group in (a, b)))
+    if abs(gaps.mean()) <= sds * sd:
+        return Verdict("reproduced", order.reason, order.n)
+    clear = max((gaps > 0).sum(), (gaps < 0).sum()) >= needed(order.n)
+    return Verdict("contradicted" if clear else "inconclusive", order.reason, order.n)
 
 
 def shape_verdict(curve, name="the parameter", unit="", digits=1):
@@ -183,10 +205,11 @@ def shape_verdict(curve, name="the parameter", unit="", digits=1):
     return Verdict(status, f"best at {name}={best} ({numbers}{unit}); n={n}", n)
 
 
-def collapse_verdict(final, warm_start, best, chance=None, unit="mAP", digits=1):
+def collapse_verdict(final, warm_start, best, chance=None, unit="mAP", digits=1, brief=False):
     """Did training collapse: below its own warm start by more than one pooled sd, and below half of the best arm?
 
-    final, warm_start, best: `{seed: value}`; chance: the score of a random ranking, quoted in the reason.
+    final, warm_start, best: `{seed: value}`; chance: the score of a random ranking, quoted in the reason. brief: a
+    reason that is a part of a longer one, "from 38.1 to 20.3 (sd 1.0, best 70.2, chance 1.5)".
     "weak" if the mean fell below the warm start but a condition fails, "contradicted" if it rose by more than one sd.
     """
     short = _too_few(final, warm_start, ("the run", "its warm start")) or _too_few(final, best, ("the run", "best arm"))
@@ -204,6 +227,9 @@ def collapse_verdict(final, warm_start, best, chance=None, unit="mAP", digits=1)
     else:
         status = "weak" if end < begin else "inconclusive"
     floor = "" if chance is None else f", chance {chance:.{digits}f}"
+    if brief:
+        around = f"(sd {sd:.{digits}f}, best {top:.{digits}f}{floor})"
+        return Verdict(status, f"from {begin:.{digits}f} to {end:.{digits}f} {around}", n)
     reason = (
         f"ends at {end:.{digits}f} {unit} from a warm start of {begin:.{digits}f} (pooled sd {sd:.{digits}f}); "
         f"best arm {top:.{digits}f}{floor}; n={n}"

@@ -9,6 +9,7 @@ import numpy as np
 
 from reidlib.results.provenance import build_dir, repository
 from reidlib.results.records import load_all
+from reidlib.results.runs import dataset_of
 
 RECORDED, BUILT, YOURS = "recorded", "this build", "your runs"
 
@@ -44,22 +45,29 @@ def _planned():
 
 
 def largest(found):
-    """Of `available`, the records of the source with most different (arm, seed): what tables are made of.
+    """Of `available`, the records of the source with most different (arm, data set, seed): what tables are made of.
 
     Sources are never mixed, so no table averages over two states of the code. A reader's own runs make the tables once
     they cover more of the grid than the others do; until then they stand beside (see `available`).
     """
-    return max(found.values(), key=lambda records: len({(r.arm, r.seed) for r in records}), default=[])
+    return max(found.values(), key=lambda rs: len({(r.arm, dataset_of(r), r.seed) for r in rs}), default=[])
 
 
-def orders(experiment, arms, seed=0):
-    """`{arm: int32 (queries, k)}`: gallery positions in ranked order, of this build's runs."""
-    found = {}
+def orders(experiment, arms, seed=0, dataset=None):
+    """`{arm: int32 (queries, k)}`: gallery positions in ranked order, of this build's runs.
+
+    dataset: of runs on this data set only. Raises ValueError where the runs are on several, whose galleries differ.
+    """
+    found, places = {}, set()
     for record in available(experiment)[BUILT]:
         file = record.source / "order.npz"
-        if record.arm in arms and record.seed == seed and file.exists():
+        wanted = record.arm in arms and record.seed == seed and dataset in (None, dataset_of(record))
+        if wanted and file.exists():
+            places.add(dataset_of(record))
             with np.load(file) as stored:
                 found[record.arm] = stored["order"]
+    if len(places) > 1:
+        raise ValueError(f"{experiment} has ranked lists on {', '.join(sorted(places))}; pass dataset= to say which")
     return {arm: found[arm] for arm in arms if arm in found}
 
 
@@ -71,12 +79,13 @@ def as_npz(**arrays):
 
 
 def agreement(experiment):
-    """Pairs (live, recorded) of this build's runs and the committed runs of the same arm, seed and parameters."""
+    """Pairs (live, recorded) of this build's runs and the committed runs of the same arm, data, seed, parameters."""
     found = available(experiment)
-    recorded = {(r.arm, r.seed, _key(r)): r for r in found[RECORDED]}
-    pairs = [(r, recorded.get((r.arm, r.seed, _key(r)))) for r in found[BUILT]]
+    recorded = {_key(r): r for r in found[RECORDED]}
+    pairs = [(r, recorded.get(_key(r))) for r in found[BUILT]]
     return [(live, other) for live, other in pairs if other is not None]
 
 
 def _key(record):
-    return tuple(sorted((name, repr(value)) for name, value in record.parameters.items()))
+    parameters = sorted((name, repr(value)) for name, value in record.parameters.items())
+    return record.arm, record.seed, dataset_of(record), tuple(parameters)

@@ -7,35 +7,35 @@
       triplet: {loss: triplet}
       lossless: {loss: lossless, learning_rate: 1e-3}
     tune:                                    # arm -> lists: arms tune-<arm>-<values>, one for each combination
-      triplet: {learning_rate: [1e-3, 3e-3], split: val}
+      triplet: {learning_rate: [1e-3, 3e-3], split: val, for: [triplet-*]}
     page: {loss: triplet}                    # parameters of the chapter's own single run
     reads: [samplers]                        # other experiments whose runs the chapter shows
     sections:
       book: {arms: all, seeds: [0, 1, 2]}    # what every build runs
-      full: {arms: all, seeds: [0, 1, 2, 3, 4]}
+      full: {arms: all, seeds: [0, 1, 2, 3, 4], datasets: [market-like, duke-like]}
       tiny: {arms: [triplet], seeds: [0], common: {steps: 20}}
+      wide:                                  # groups: a run that several ask for is one run
+        - {arms: all, seeds: [0, 1, 2]}
+        - {arms: [lossless], seeds: [3, 4]}
 
 Patterns name arms too (`lossless*`); `all` is every arm but those of `tune`, which are the section `tune`, with
 seed 0 and on validation identities. The experiment `triplet-tune` is that section of `triplet`.
+
+`datasets` runs every arm on each data set; an arm whose own parameters name a `dataset` runs on that one only, and not
+at all where it is not listed. `for` names further arms that take the setting that was tuned, see `takers`.
 """
 
 import fnmatch
 import itertools
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import yaml
-
 from reidlib.workflow import driver, project
+from reidlib.workflow.checked_yaml import GridError, known, mapping, read_yaml
 
 _KEYS = {"experiment", "notebook", "common", "arms", "tune", "page", "reads", "sections"}
-_SECTION_KEYS = {"arms", "seeds", "common", "page"}
-
-
-class GridError(ValueError):
-    """A grid file that cannot be used; the message names the file and the entry."""
+_SECTION_KEYS = {"arms", "seeds", "datasets", "common", "page"}
 
 
 @dataclass(frozen=True)
@@ -56,43 +56,22 @@ class Grid:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a grid: `parameters` are those that are given to the notebook, without `out`."""
+    """One run of a grid: `parameters` are those that are given to the notebook, without `out`.
+
+    dataset: its data set, told by the label; empty where the section has one only.
+    """
 
     experiment: str
     arm: str
     seed: int
     parameters: dict
     id: str
+    dataset: str = ""
 
     @property
     def label(self) -> str:
-        return f"{self.experiment} {self.arm} seed {self.seed}"
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, as it is in Python, and a name that stands twice is an error."""
-
-    def construct_mapping(self, node, deep=False):
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} stands twice", node.start_mark)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+(\.\d*)?|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
-)
-
-
-def read_yaml(path: Path):
-    """The content of a YAML file. Raises GridError with the line of a fault."""
-    try:
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{driver.shown(path)}, line {mark.line + 1}" if mark else driver.shown(path)
-        raise GridError(f"{where}: {getattr(error, 'problem', None) or error}") from error
+        place = f" on {self.dataset}" if self.dataset else ""
+        return f"{self.experiment} {self.arm}{place} seed {self.seed}"
 
 
 def experiments() -> list[str]:
@@ -112,26 +91,27 @@ def read(experiment: str) -> Grid:
     """The grid of an experiment, checked against its notebook. Raises GridError."""
     path = project.grids() / f"{experiment}.yml"
     if not path.is_file():
-        known = ", ".join(experiments()) or "none yet"
-        raise GridError(f"there is no experiment {experiment!r} ({driver.shown(path)}); there are: {known}")
-    content = _mapping(path, "the file", read_yaml(path))
-    _known(path, "the file", content, _KEYS)
+        names = ", ".join(experiments()) or "none yet"
+        raise GridError(f"there is no experiment {experiment!r} ({driver.shown(path)}); there are: {names}")
+    content = mapping(path, "the file", read_yaml(path))
+    known(path, "the file", content, _KEYS)
     if content.get("experiment", experiment) != experiment:
         raise GridError(
             f"{driver.shown(path)}: experiment is {content['experiment']!r}, the file's name says {experiment!r}"
         )
     notebook = project.root() / content.get("notebook", f"notebooks/{experiment}.ipynb")
-    parts = {key: _mapping(path, key, content.get(key) or {}) for key in ("common", "arms", "tune", "page", "sections")}
+    parts = {key: mapping(path, key, content.get(key) or {}) for key in ("common", "arms", "tune", "page", "sections")}
     if parts["tune"]:
         parts["sections"].setdefault(
             "tune", {"arms": ["tune-*"], "seeds": [0], "common": {"evaluate_on": "validation"}}
         )
-    for name in ("arms", "tune", "sections"):
-        parts[name] = {key: _mapping(path, f"{name}: {key}", value or {}) for key, value in parts[name].items()}
+    for name in ("arms", "tune"):
+        parts[name] = {key: mapping(path, f"{name}: {key}", value or {}) for key, value in parts[name].items()}
+    parts["sections"] = {key: _groups(path, key, value) for key, value in parts["sections"].items()}
     try:
         defaults = driver.defaults(driver.read(notebook), notebook)
         grid = Grid(path, experiment, notebook, defaults=defaults, reads=tuple(content.get("reads", ())), **parts)
-        for given in (grid.common, grid.page, *grid.arms.values(), *grid.tune.values()):
+        for given in (grid.common, grid.page, *grid.arms.values(), *map(_choices, grid.tune.values())):
             driver.reject_unknown(given, defaults, notebook)
     except driver.NotebookError as error:
         raise GridError(f"{driver.shown(path)}: {error}") from error
@@ -139,29 +119,43 @@ def read(experiment: str) -> Grid:
 
 
 def expand(grid: Grid, section: str) -> list[Run]:
-    """The runs of one section, arm by arm, seed by seed. Raises GridError."""
-    chosen = section_of(grid, section)
-    where = f"{driver.shown(grid.path)}, section {section}"
-    known = {**grid.arms, **_tuned(grid)}
-    arms = list(grid.arms) if chosen.get("arms", "all") == "all" else chosen["arms"]
-    seeds = chosen.get("seeds")
+    """The runs of one section: group by group, arm by arm, data set by data set, seed by seed. Raises GridError.
+
+    A run that a later group asks for again is one run; within a group it is an error.
+    """
+    found: dict[str, Run] = {}
+    for group in groups_of(grid, section):
+        own: dict[str, Run] = {}
+        for run in _expand(grid, section, group):
+            other = own.get(run.id) or found.get(run.id)
+            if other and (run.id in own or other.label != run.label):
+                raise GridError(
+                    f"{_where(grid, section)}: {other.label} and {run.label} are the same run: "
+                    "they have the same parameters"
+                )
+            own[run.id] = run
+        found |= own
+    several = len({run.dataset for run in found.values()}) > 1
+    return [run if several else replace(run, dataset="") for run in found.values()]
+
+
+def _expand(grid: Grid, section: str, group: dict):
+    """The runs of one group of a section."""
+    where, all_arms = _where(grid, section), {**grid.arms, **_tuned(grid)}
+    arms = list(grid.arms) if group.get("arms", "all") == "all" else group["arms"]
+    seeds = group.get("seeds")
     if not isinstance(arms, list) or not isinstance(seeds, list) or not all(type(seed) is int for seed in seeds):
         raise GridError(f"{where}: needs `arms` (all, or a list of names) and `seeds` (a list of whole numbers)")
     for arm in arms:
-        if not fnmatch.filter(known, str(arm)):
-            raise GridError(f"{where}: there is no arm {arm!r}; there are: {', '.join(known)}")
-    runs, seen = [], {}
-    named = [name for pattern in arms for name in fnmatch.filter(known, str(pattern))]
+        if not fnmatch.filter(all_arms, str(arm)):
+            raise GridError(f"{where}: there is no arm {arm!r}; there are: {', '.join(all_arms)}")
+    named = [name for pattern in arms for name in fnmatch.filter(all_arms, str(pattern))]
     for arm in dict.fromkeys(named):
-        for seed in seeds:
-            run = _run(grid, arm, seed, {**grid.common, **known[arm], **(chosen.get("common") or {})})
-            if run.id in seen:
-                raise GridError(
-                    f"{where}: {seen[run.id]} and {run.label} are the same run: they have the same parameters"
-                )
-            seen[run.id] = run.label
-            runs.append(run)
-    return runs
+        given = {**grid.common, **all_arms[arm], **(group.get("common") or {})}
+        datasets = [name for name in group.get("datasets", ()) if all_arms[arm].get("dataset", name) == name]
+        for place in [{"dataset": name} for name in datasets] if "datasets" in group else [{}]:
+            for seed in seeds:
+                yield _run(grid, arm, seed, {**given, **place})
 
 
 def _tuned(grid: Grid) -> dict:
@@ -170,6 +164,7 @@ def _tuned(grid: Grid) -> dict:
     for arm, choices in grid.tune.items():
         if arm not in grid.arms:
             raise GridError(f"{driver.shown(grid.path)}: tune names the arm {arm!r}; there are: {', '.join(grid.arms)}")
+        choices = _choices(choices)
         lists = {name: values for name, values in choices.items() if isinstance(values, list)}
         for values in itertools.product(*lists.values()):
             name = "-".join(["tune", arm, *map(str, values)])
@@ -177,24 +172,67 @@ def _tuned(grid: Grid) -> dict:
     return found
 
 
-def section_of(grid: Grid, section: str) -> dict:
-    """One section as it was read, its names checked. Raises GridError."""
+def _choices(tune: dict) -> dict:
+    """The parameters of an entry of `tune`."""
+    return {name: value for name, value in tune.items() if name != "for"}
+
+
+def takers(grid: Grid) -> dict[str, str]:
+    """Arm -> the arm of `tune` whose choice it takes: that arm itself, and those that the entry's `for` names.
+
+    `for` is a list of names and patterns; one without an @ leaves out arms with an @, which have a paper's settings.
+    Raises GridError.
+    """
+    found: dict[str, str] = {}
+    for tuned, entry in grid.tune.items():
+        named, patterns = [tuned], entry.get("for", [])
+        if not isinstance(patterns, list):
+            raise GridError(f"{driver.shown(grid.path)}: tune: {tuned}: for must be a list of arms, not {patterns!r}")
+        for pattern in patterns:
+            matches = [arm for arm in fnmatch.filter(grid.arms, str(pattern)) if "@" in str(pattern) or "@" not in arm]
+            if not matches:
+                raise GridError(
+                    f"{driver.shown(grid.path)}: tune: {tuned} is for {pattern!r}, but there is no such arm"
+                )
+            named += matches
+        for arm in dict.fromkeys(named):
+            if arm in found:
+                raise GridError(
+                    f"{driver.shown(grid.path)}: {arm} would take the choices of both {found[arm]} and {tuned}"
+                )
+            found[arm] = tuned
+    return found
+
+
+def groups_of(grid: Grid, section: str) -> list[dict]:
+    """The groups of a section (often one) as they were read, their names checked. Raises GridError."""
     if section not in grid.sections:
         raise GridError(f"{driver.shown(grid.path)} has no section {section!r}; it has: {', '.join(grid.sections)}")
-    chosen = grid.sections[section]
-    _known(grid.path, f"section {section}", chosen, _SECTION_KEYS)
-    for key in ("common", "page"):
-        given = _mapping(grid.path, f"section {section}: {key}", chosen.get(key) or {})
+    where = _where(grid, section)
+    for group in grid.sections[section]:
+        known(grid.path, f"section {section}", group, _SECTION_KEYS)
+        given = {
+            key: mapping(grid.path, f"section {section}: {key}", group.get(key) or {}) for key in ("common", "page")
+        }
+        datasets = group.get("datasets", [])
+        if not isinstance(datasets, list) or ("datasets" in group and not datasets):
+            raise GridError(f"{where}: datasets must be a list of names, not {datasets!r}")
+        if datasets and "dataset" in given["common"]:
+            raise GridError(f"{where}: names data sets twice, in `datasets` and in `common`")
         try:
-            driver.reject_unknown(given, grid.defaults, grid.notebook)
+            for parameters in (*given.values(), {"dataset": datasets} if datasets else {}):
+                driver.reject_unknown(parameters, grid.defaults, grid.notebook)
         except driver.NotebookError as error:
-            raise GridError(f"{driver.shown(grid.path)}, section {section}: {error}") from error
-    return chosen
+            raise GridError(f"{where}: {error}") from error
+    return grid.sections[section]
 
 
 def page_parameters(grid: Grid, section: str) -> dict:
-    """Parameters of the chapter's own single run in a section; an arm named there brings its parameters."""
-    chosen = section_of(grid, section)
+    """Parameters of the chapter's own single run in a section; an arm named there brings its parameters.
+
+    Of a section with several groups the first one's `common` and `page` count.
+    """
+    chosen = next(iter(groups_of(grid, section)), {})
     page = {**grid.page, **(chosen.get("page") or {})}
     arm = page.get("arm")
     if arm is not None and arm not in grid.arms:
@@ -208,7 +246,7 @@ def alone(notebook: Path) -> Grid:
         defaults = driver.defaults(driver.read(notebook), notebook)
     except driver.NotebookError as error:
         raise GridError(str(error)) from error
-    sections = {project.section(): {"arms": [], "seeds": []}}
+    sections = {project.section(): [{"arms": [], "seeds": []}]}
     return Grid(notebook, notebook.stem, notebook, {}, {}, {}, sections, defaults, {})
 
 
@@ -230,7 +268,8 @@ def _run(grid: Grid, arm: str, seed: int, parameters: dict) -> Run:
         **parameters,
         **{name: value for name, value in (("arm", arm), ("seed", seed)) if name in grid.defaults},
     }
-    return Run(grid.experiment, arm, seed, parameters, identity(grid, parameters))
+    dataset = str(parameters.get("dataset", grid.defaults.get("dataset")) or "")
+    return Run(grid.experiment, arm, seed, parameters, identity(grid, parameters), dataset)
 
 
 def _fingerprint(values: dict) -> str | None:
@@ -250,15 +289,10 @@ def _fingerprint_of(dataset: str, root: str | None, size: tuple[int, int] | None
     return fingerprint(dataset, root, data_seed=data_seed, **({"size": size} if size else {}))
 
 
-def _mapping(path: Path, name: str, value) -> dict:
-    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-        raise GridError(f"{driver.shown(path)}: {name} must be `name: value` pairs, not {value!r}")
-    return value
+def _where(grid: Grid, section: str) -> str:
+    return f"{driver.shown(grid.path)}, section {section}"
 
 
-def _known(path: Path, name: str, value: dict, known: set) -> None:
-    for key in value:
-        if key not in known:
-            raise GridError(
-                f"{driver.shown(path)}: {name} has no entry {key!r}; it can have {', '.join(sorted(known))}"
-            )
+def _groups(path: Path, section: str, value) -> list[dict]:
+    groups = value if isinstance(value, list) else [value or {}]
+    return [mapping(path, f"sections: {section}", group) for group in groups]

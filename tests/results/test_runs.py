@@ -1,4 +1,6 @@
-from reidlib.results.runs import by_seed, choose_set, run_sets
+import pytest
+
+from reidlib.results.runs import by_seed, choose_set, dataset_of, run_sets
 
 
 def test_runs_of_different_data_device_or_scale_are_kept_apart(make):
@@ -58,3 +60,21 @@ def test_values_come_from_metrics_then_extra(make):
     ]
     assert by_seed(records, "triplet", "mAP") == {0: 5.0}
     assert by_seed(records, "triplet", "share") == {0: 0.5}
+
+
+def on(dataset):
+    return {"dataset": dataset, "fingerprint": dataset}
+
+
+def test_runs_of_an_arm_and_seed_on_two_data_sets_are_two_runs(make):
+    records = [make(mAP=5.0, data=on("market-like")), make(mAP=6.0, data=on("duke-like"))]
+    assert [s.name for s in run_sets(records)] == ["market-like, CPU", "duke-like, CPU"]
+    assert by_seed(records, "triplet", "mAP", dataset="duke-like") == {0: 6.0}
+    with pytest.raises(ValueError, match="arm 'triplet' has runs on duke-like, market-like; pass dataset="):
+        by_seed(records, "triplet", "mAP")
+
+
+def test_the_data_set_of_a_record_without_data_is_its_parameter(make):
+    record = make(data={}, parameters={"dataset": "duke-like"})
+    assert dataset_of(record) == "duke-like"
+    assert choose_set([record], ["triplet"], "duke-like").records == (record,)

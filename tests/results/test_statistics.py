@@ -15,6 +15,7 @@ from reidlib.results.statistics import (
     ordering_verdict,
     paired_differences,
     pooled_sd,
+    same_verdict,
     shape_verdict,
     t_interval,
     threshold_verdict,
@@ -240,3 +241,42 @@ def test_an_unknown_status_is_refused():
 
 def test_intervals_compare_by_value():
     assert Interval(1.0, 0.0, 2.0, 3, 0.1) == Interval(1.0, 0.0, 2.0, 3, 0.1)
+
+
+def test_a_brief_ordering_says_the_same_in_fewer_words():
+    for status, a, b in ORDERINGS:
+        assert ordering_verdict(seeds(*a), seeds(*b), brief=True).status == status
+    verdict = ordering_verdict(seeds(15, 16, 17), seeds(10, 11, 12), names=("new", "old"), brief=True)
+    assert verdict.reason == "new 16.0 vs old 11.0 (+5.0, sd 1.0, 3 of 3 seeds)"
+    assert verdict.n == 3
+
+
+def test_a_brief_collapse_says_the_same_in_fewer_words():
+    verdict = collapse_verdict(around(20), around(38), around(70), chance=1.5, brief=True)
+    assert verdict.text == "reproduced: from 38.0 to 20.0 (sd 1.0, best 70.0, chance 1.5)"
+
+
+@pytest.mark.parametrize(
+    ("status", "a", "b"),
+    [
+        ("reproduced", (11, 12, 13), (10, 11, 12)),  # a gap of 1, sd 1
+        ("reproduced", (12, 13, 14), (10, 11, 12)),  # a gap of exactly 2 sd
+        ("reproduced", (10, 11, 12), (12, 13, 14)),
+        ("reproduced", (5, 5, 5), (5, 5, 5)),
+        ("contradicted", (12.5, 13.5, 14.5), (10, 11, 12)),
+        ("contradicted", (10, 11, 12), (12.5, 13.5, 14.5)),
+        ("inconclusive", (20, 20, 20, 4), (1, 2, 3, 5)),  # a gap of 13.2, sd 5.8, but one seed of four the other way
+        ("inconclusive", (10, 11), (10, 11)),
+        ("not run", (), (10, 11, 12)),
+    ],
+)
+def test_same(status, a, b):
+    assert same_verdict(seeds(*a), seeds(*b)).status == status
+
+
+def test_same_asks_for_as_many_sd_as_told():
+    a, b = seeds(12.5, 13.5, 14.5), seeds(10, 11, 12)
+    assert same_verdict(a, b, sds=3).status == "reproduced"
+    assert same_verdict(a, b, names=("new", "old"), unit="mAP").reason == (
+        "new 13.5 vs old 11.0 mAP (+2.5, sd 1.0, 3 of 3 seeds)"
+    )

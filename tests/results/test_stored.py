@@ -98,3 +98,29 @@ def test_orders_come_from_this_build_in_the_asked_order(places):
     found = stored.orders("e", ["b", "c", "a"])
     assert list(found) == ["b", "a"]
     assert found["b"].tolist() == [[5, 1]]
+
+
+def test_largest_counts_data_sets_too(places):
+    recorded, built = places
+    for number, dataset in enumerate(("market-like", "duke-like", "msmt17-like")):
+        path = record(built, "a", 0, dataset=dataset)
+        content = json.loads(path.read_text()) | {"id": f"run-{number}"}
+        path.write_text(json.dumps(content))
+        path.parent.rename(path.parent.with_name(f"run-{number}"))
+    for seed in (0, 1):
+        record(recorded, "a", seed, flat=True, dataset="market-like")
+    plan(built)
+    assert len(stored.largest(stored.available("e"))) == 3
+
+
+def test_orders_of_two_data_sets_are_not_mixed(places):
+    _recorded, built = places
+    for arm, dataset, first in (("a", "market-like", 3), ("b", "duke-like", 5)):
+        path = record(built, arm, 0, dataset=dataset)
+        (path.parent / "order.npz").write_bytes(stored.as_npz(order=np.array([[first, 1]])))
+    plan(built)
+    with pytest.raises(ValueError, match="e has ranked lists on duke-like, market-like; pass dataset="):
+        stored.orders("e", ["a", "b"])
+    assert {arm: order.tolist() for arm, order in stored.orders("e", ["a", "b"], dataset="duke-like").items()} == {
+        "b": [[5, 1]]
+    }

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from reidlib.results import tables
-from reidlib.results.claims import p1
+from reidlib.results.claims import p0, p1
 from reidlib.results.runs import by_seed, choose_set
 from reidlib.results.statistics import Verdict
 
-RULES = {"P1": p1.RULES}
+_CHAPTERS = {"P0": p0, "P1": p1}  # modules with RULES and arms()
+RULES = {paper: module.RULES for paper, module in _CHAPTERS.items()}
 SETTINGS = {"paper": "@paper", "chosen": ""}
 
 
@@ -80,29 +81,49 @@ def verdict(claim, records, settings="paper", dataset=None):
     """What the records say about a claim (a Claim or its id), as a Verdict that names its runs and seeds.
 
     settings: "paper", arms run at the paper's own settings (their names end in @paper), or "chosen", arms whose
-    settings were chosen on validation identities. dataset: judge by runs on this data set only; otherwise the largest
-    set of comparable runs decides.
+    settings were chosen on validation identities; arms that a claim lists under `as_is` are the same in both.
+    dataset: judge by runs on this data set only; otherwise by those on the `datasets` that the claim names, each with
+    its largest set of comparable runs, or if it names none by the largest set there is.
     """
     if settings not in SETTINGS:
         raise ValueError(f"unknown settings {settings!r}; one of {', '.join(SETTINGS)}")
     claim = get(claim) if isinstance(claim, str) else claim
     if claim.paper not in RULES:
         return Verdict("not run", "its chapter is not written yet")
-    rule = RULES[claim.paper][claim.id]
-    experiment = tables.paper(claim.paper)["chapter"]
-    arms = {arm: f"{arm}{SETTINGS[settings]}" for arm in p1.arms(claim.compare)}
-    runs = choose_set([record for record in records if record.experiment == experiment], arms.values(), dataset)
+    compare, arms_of = dict(claim.compare), _CHAPTERS[claim.paper].arms
+    if dataset is not None and "datasets" in compare:
+        compare |= {"datasets": [dataset], "quoted": []}
+    judged = compare.get("datasets", [dataset])
+    alike = compare.get("as_is", ())
+    arms = {arm: arm if arm in alike else f"{arm}{SETTINGS[settings]}" for arm in arms_of(compare)}
+    own = [record for record in records if record.experiment == tables.paper(claim.paper)["chapter"]]
+    sets = {name: choose_set(own, arms.values(), name) for name in [*judged, *compare.get("quoted", ())]}
 
-    def values(arm, name):
-        return by_seed(runs.records, arms[arm], name)
+    def values(arm, name, dataset=judged[0]):
+        return by_seed(sets[dataset].records, arms[arm], name)
 
-    found = {record.arm for record in runs.records}
-    missing = [arms[arm] for arm in p1.arms(claim.compare, optional=False) if arms[arm] not in found]
+    needed = [arms[arm] for arm in arms_of(compare, optional=False)]
+    missing = [(arm, name) for name in judged for arm in needed if arm not in {r.arm for r in sets[name].records}]
     if missing:
-        return Verdict("not run", f"no run of {', '.join(missing)}")
-    result = rule(claim.compare, values)
-    named = f"{result.reason} ({runs.name})" if runs.records else result.reason
-    return Verdict(result.status, named, result.n)
+        return Verdict("not run", _missing(missing))
+    result = RULES[claim.paper][claim.id](compare, values)
+    runs = _named([run_set.name for run_set in sets.values() if run_set.records])
+    return Verdict(result.status, f"{result.reason} ({runs})" if runs else result.reason, result.n)
+
+
+def _missing(missing):
+    """Missing (arm, data set or None), all of a few and the first of many."""
+    texts = [arm if name is None else f"{arm} on {name}" for arm, name in missing]
+    shown = texts if len(texts) <= 3 else [f"{texts[0]} and {len(texts) - 1} more"]
+    return f"no run of {', '.join(shown)}"
+
+
+def _named(names):
+    """Names of run sets in one text: "market-like, duke-like, CPU" where only the data set differs."""
+    rest = {name.partition(", ")[2] for name in names}
+    if len(rest) != 1:
+        return "; ".join(names)
+    return ", ".join([*(name.partition(", ")[0] for name in names), *rest])
 
 
 def table(paper, records, dataset=None):
