@@ -22,9 +22,8 @@ STEPS = 500
 def path(backbone: str, size: tuple[int, int] = (64, 32), seed: int = 0, device="cpu", steps: int = STEPS) -> Path:
     """Where the trunk of `backbone` warm-started at `size` (height, width in pixels) is cached; names its recipe."""
     kind = torch.device(device).type
-    recipe = json.dumps(
-        [backbone, *size, seed, kind, steps, data.fingerprint("warmstart", size=size), module_hash(["reidlib.warmstart"])]
-    )
+    code = module_hash(["reidlib.warmstart"])
+    recipe = json.dumps([backbone, *size, seed, kind, steps, data.fingerprint("warmstart", size=size), code])
     key = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     return build_dir() / "warm" / f"{backbone}-{size[0]}x{size[1]}-{key}.safetensors"
 

@@ -8,8 +8,9 @@ import torch
 from scipy import sparse
 from sklearn.cluster import DBSCAN
 
-from reidlib import clustering
-from reidlib.clustering import PseudoLabels, centroids, dbscan, jaccard_distances, proxy_labels, pseudo_labels
+from reidlib import jaccard
+from reidlib.clustering import PseudoLabels, centroids, dbscan, proxy_labels, pseudo_labels
+from reidlib.jaccard import jaccard_distances
 
 
 def rng(seed=0):
@@ -102,12 +103,12 @@ def test_hand_computed_distances():
 def test_expansion_needs_more_than_two_thirds():
     # A chain, k1 = 3, h = 2: R(c, h) = R(c, k1) has three members, of which a neighbour in the chain shares two.
     numbers = np.array([[0, 1, 2], [1, 0, 2], [2, 1, 3], [3, 2, 4], [4, 3, 5], [5, 4, 3]])
-    sets = clustering._expanded(numbers).toarray() > 0
+    sets = jaccard._expanded(numbers).toarray() > 0
     members = [set(np.flatnonzero(row)) for row in sets]
     assert members == [{0, 1}, {0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {3, 4, 5}, {4, 5}]
     # k1 = 4, h = 2: R(0, 4) = {0, 1, 2, 3} holds all of R(2, 2) = {0, 1, 2}, but two of three of R(1, 2) = {1, 2, 4}.
     numbers = np.array([[0, 1, 2, 3], [1, 4, 2, 0], [2, 1, 0, 3], [3, 0, 2, 1], [4, 1, 5, 0], [5, 4, 1, 0]])
-    assert set(np.flatnonzero(clustering._expanded(numbers).toarray()[0])) == {0, 1, 2, 3}
+    assert set(np.flatnonzero(jaccard._expanded(numbers).toarray()[0])) == {0, 1, 2, 3}
 
 
 @pytest.mark.parametrize("below", [0.1, 0.5, 0.9])
@@ -126,7 +127,7 @@ def test_only_distances_below_the_bound_are_kept(below):
 def test_blocks_do_not_change_the_distances(monkeypatch, products):
     features = clustered(100, 8, 0.7)
     whole = jaccard_distances(features)
-    monkeypatch.setattr(clustering, "PRODUCTS", products)
+    monkeypatch.setattr(jaccard, "PRODUCTS", products)
     parts = jaccard_distances(features)
     np.testing.assert_array_equal(parts.indices, whole.indices)
     np.testing.assert_allclose(parts.data, whole.data, atol=1e-7)
@@ -137,7 +138,7 @@ def test_neighbours_are_exact_and_ties_go_by_number(block):
     # Entries of -1/2 and 1/2 in four dimensions: sixteen different features, every product exact, ties everywhere.
     features = torch.randint(2, (100, 4), generator=rng()) - 0.5
     for k in (1, 5, 20, 99, 100):
-        numbers, cosines = clustering._nearest(features, k, block)
+        numbers, cosines = jaccard._nearest(features, k, block)
         assert numbers.tolist() == nearest_by_definition(features.numpy(), k)
         np.testing.assert_array_equal(cosines, (features @ features.T).gather(1, numbers))
 

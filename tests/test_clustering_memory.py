@@ -7,7 +7,8 @@ import sys
 IMAGES = 12_000
 CHILD = f'''
 import os, sys, torch
-from reidlib.clustering import dbscan, jaccard_distances, pseudo_labels
+from reidlib.clustering import dbscan, pseudo_labels
+from reidlib.jaccard import jaccard_distances
 
 def peak():
     """Peak MiB of this process; where there is no /proc, getrusage's, which may start at the parent's."""

@@ -23,7 +23,8 @@ class BNNeck(Embedder):
     def __init__(self, base: Embedder, stem_relu: bool = True, frozen_statistics: bool = False):
         super().__init__(normalize=True)
         if not hasattr(base.trunk, "relu"):
-            raise ValueError(f"the BN neck goes on a ResNet trunk, not on {type(base).__name__}: choose a resnet backbone")
+            name = type(base).__name__
+            raise ValueError(f"the BN neck goes on a ResNet trunk, not on {name}: choose a resnet backbone")
         self.trunk, self.trunk_width = base.trunk, base.trunk_width
         self.frozen_statistics = frozen_statistics
         self._first_layers = base.first_layers()

@@ -17,7 +17,8 @@ import numpy as np
 import torch
 from sklearn.cluster import DBSCAN
 
-from reidlib.clustering import dbscan, jaccard_distances, pseudo_labels
+from reidlib.clustering import dbscan, pseudo_labels
+from reidlib.jaccard import jaccard_distances
 
 SIZES = {"market": (12_936, 751, 6), "msmt17": (32_621, 1041, 15)}
 NOISES = (0.5, 1.0, 2.0, 6.0)
