@@ -14,6 +14,7 @@ import matplotlib
 
 from reidlib import figures, results
 from reidlib.data.drawn import source_hash
+from reidlib.results.runs import dataset_of
 from reidlib.results.statistics import STATUSES
 from reidlib.workflow import grid, project
 
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> None:
     _table(folder / "packages.csv", ["package", "version"], sorted(results.versions().items()))
     header = ["experiment", "runs", "where", "data", "seeds", "device", "threads", "seconds a run", "code"]
     _table(folder / "records.csv", header, _records(found))
-    _table(folder / "agreement.csv", ["arm", "seed", "mAP now", "mAP recorded", "same"], _agreement(found))
+    _table(folder / "agreement.csv", ["data set", "arm", "seed", "mAP now", "mAP recorded", "same"], _agreement(found))
     _contact_sheet(folder / "contact-sheet.png")
     findings = _findings(claims)
     _write(folder / "findings.txt", "".join(f"{line}\n" for line in findings).encode())
@@ -142,7 +143,8 @@ def _agreement(found: dict) -> list[tuple]:
         for live, recorded in results.agreement(experiment):
             same = all(abs(live.metrics[m] - recorded.metrics.get(m, float("nan"))) < 1e-3 for m in live.metrics)
             mark = "✓ yes" if same else f"✗ no ({live.machine} against {recorded.machine})"
-            rows.append((live.arm, live.seed, f"{live.metrics['mAP']:.2f}", f"{recorded.metrics['mAP']:.2f}", mark))
+            scores = (f"{record.metrics['mAP']:.2f}" for record in (live, recorded))
+            rows.append((dataset_of(live), live.arm, live.seed, *scores, mark))
     return rows
 
 

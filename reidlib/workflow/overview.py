@@ -67,6 +67,6 @@ def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
 
 
 def _place(path: Path) -> tuple:
-    """What a record is one of: an arm, a seed and a kind of device."""
+    """What a record is one of: a data set, an arm, a seed and a kind of device."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    return tuple(content.get(name) for name in ("arm", "seed", "device"))
+    return content.get("data", {}).get("dataset"), *(content.get(name) for name in ("arm", "seed", "device"))

@@ -47,7 +47,8 @@ def test_the_bias_of_the_neck_never_moves(images):
     before = model.head.weight.detach().clone()
     model(images)[:, 0].sum().backward()
     optimizer.step()
-    assert model.head.bias.eq(0).all() and not model.head.weight.eq(before).all()
+    assert model.head.bias.eq(0).all()
+    assert not model.head.weight.eq(before).all()
 
 
 def test_frozen_statistics_make_training_and_evaluation_the_same(images):
@@ -75,7 +76,8 @@ def test_the_stem_without_relu_passes_negative_values(images):
         model.trunk.block1.register_forward_hook(lambda _, args, __, r=relu: found.update({r: args[0].min().item()}))
         with torch.no_grad():
             model(images)
-    assert found[True] == 0 and found[False] < 0
+    assert found[True] == 0
+    assert found[False] < 0
 
 
 def test_only_residual_trunks():

@@ -57,7 +57,7 @@ def test_the_choice_is_the_best_mean_over_data_sets(make):
 @pytest.mark.parametrize("experiment", TUNED)
 def test_arms_have_the_settings_with_the_best_validation_map(experiment):
     read, records = grid.read(experiment), tuning(experiment)
-    assert {r.parameters["evaluate_on"] for r in records} == {"validation"}
+    assert {r.parameters["evaluate_on"] for r in records} <= {"validation"}
     places = {
         (run.arm, run.parameters.get("dataset", read.defaults.get("dataset")), run.seed)
         for run in grid.expand(read, "tune")

@@ -3,7 +3,8 @@
 import pytest
 
 from reidlib.results import claims
-from reidlib.results.claims import p0, p0_cause
+from reidlib.results.claims import p0, p0_cause, p1
+from reidlib.workflow import grid
 
 SETS = ("market-like", "duke-like", "msmt17-like")
 KS = (1, 2, 4, 8, 16, 32)
@@ -48,6 +49,17 @@ def test_every_claim_has_a_rule_and_arms():
     for claim in claims.load("P0"):
         assert p0.arms(claim.compare, optional=False), claim.id
         assert set(claim.compare["datasets"]) <= set(SETS)
+
+
+@pytest.mark.parametrize("experiment", ["samplers", "triplet"])
+def test_every_arm_of_a_claim_is_in_the_grid_at_both_settings(experiment):
+    paper, module = {"samplers": ("P0", p0), "triplet": ("P1", p1)}[experiment]
+    known = grid.read(experiment).arms
+    for claim in claims.load(paper):
+        alike = claim.compare.get("as_is", ())
+        for arm in module.arms(claim.compare):
+            assert arm.removesuffix("@paper") in known or arm in alike, (claim.id, arm)
+            assert arm in alike or f"{arm}@paper" in known or paper == "P1", (claim.id, arm)
 
 
 def test_without_runs_a_claim_names_few_of_the_missing_arms(judge):
@@ -191,6 +203,10 @@ def test_c4_quotes_its_arms(judge):
         "cluster-k32-b128 50.0 vanishes, cluster-k32-fits-b128 55.0 vanishes, "
         "classes visited 0.40, 0.98 if the list fits, 44.0 with batch statistics re-estimated); n=3 (market-like, CPU)"
     )
+    found["cluster-k32-context"] = {"mAP": 6, "mAP_start": 30}
+    verdict = judge("P0-C4", {"market-like": found})
+    assert verdict.status == "contradicted"
+    assert "also cluster-k32-context 6.0 stays, classes" in verdict.reason
     del found["cluster-k32-fits-frozen"]
     assert judge("P0-C4", {"market-like": found}).text == (
         "not run: no run of cluster-k32-fits-frozen@paper on market-like"

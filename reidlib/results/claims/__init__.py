@@ -83,7 +83,8 @@ def verdict(claim, records, settings="paper", dataset=None):
     settings: "paper", arms run at the paper's own settings (their names end in @paper), or "chosen", arms whose
     settings were chosen on validation identities; arms that a claim lists under `as_is` are the same in both.
     dataset: judge by runs on this data set only; otherwise by those on the `datasets` that the claim names, each with
-    its largest set of comparable runs, or if it names none by the largest set there is.
+    its largest set of comparable runs, or if it names none by the largest set there is. The verdict at chosen settings
+    leaves out data sets without all of the runs, as long as one is left; it names those that it is of.
     """
     if settings not in SETTINGS:
         raise ValueError(f"unknown settings {settings!r}; one of {', '.join(SETTINGS)}")
@@ -104,10 +105,14 @@ def verdict(claim, records, settings="paper", dataset=None):
 
     needed = [arms[arm] for arm in arms_of(compare, optional=False)]
     missing = [(arm, name) for name in judged for arm in needed if arm not in {r.arm for r in sets[name].records}]
+    lacking = {name for _, name in missing}
+    if settings == "chosen" and 0 < len(lacking) < len(judged):  # the second verdict may be of fewer data sets
+        compare["datasets"], missing = [name for name in judged if name not in lacking], []
     if missing:
         return Verdict("not run", _missing(missing))
     result = RULES[claim.paper][claim.id](compare, values)
-    runs = _named([run_set.name for run_set in sets.values() if run_set.records])
+    shown = [*compare.get("datasets", judged), *compare.get("quoted", ())]
+    runs = _named([sets[name].name for name in shown if sets[name].records])
     return Verdict(result.status, f"{result.reason} ({runs})" if runs else result.reason, result.n)
 
 

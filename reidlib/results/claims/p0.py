@@ -28,9 +28,9 @@ PICKED = "best by test mAP, as in the paper"
 def arms(compare, optional=True):
     """Arms that a `compare` entry names; optional=False: only those without which there is no verdict.
 
-    Optional are those listed under `optional`, those under `best`, of which any number may be there, and quoted pairs.
+    Optional are those listed under `optional`, those under `best`, of which any number may be there, and quoted ones.
     """
-    roles = (*ROLES, "best", "quoted_pairs") if optional else ROLES
+    roles = (*ROLES, "best", "quoted_pairs", "quoted_arms") if optional else ROLES
     names = [arm for role in roles if role in compare for arm in names_in(compare[role])]
     left_out = () if optional else compare.get("optional", ())
     return [arm for arm in dict.fromkeys(names) if arm not in left_out]

@@ -19,6 +19,8 @@ def cause(compare, values):
     - it vanishes: "reproduced", or "weak" if a cure of one-class batches is enough as well (two causes, either needed);
     - it stays, and vanishes by a cure of one-class batches alone: "contradicted", these are the cause;
     - anything else, such as no collapse, or one that only both together remove: "inconclusive".
+
+    Arms under `quoted_arms` are told with their states and decide nothing.
     """
     return joined([(short(dataset), _cause(compare, values, dataset)) for dataset in compare["datasets"]])
 
@@ -33,13 +35,15 @@ def _cause(compare, values, dataset):
     top = best(names_in(compare["best"]), values, compare["metric"], dataset)[1]
     cures = {alone: both for alone, both in compare["cures"] if get(alone) or get(both)}
     tested = [collapsed, fits, *(arm for pair in cures.items() for arm in pair if get(arm))]
-    found = {arm: state(get(arm), get(arm, "start"), top, get(collapsed)) for arm in tested}
+    quoted = [arm for arm in compare.get("quoted_arms", ()) if get(arm)]
+    found = {arm: state(get(arm), get(arm, "start"), top, get(collapsed)) for arm in [*tested, *quoted]}
     n = min(len(get(arm)) for arm in tested)
     alone, both = ([found[arm] for arm in group if arm in found] for group in (cures.keys(), cures.values()))
     status, says = decide(found[collapsed], found[fits], alone, both)
     if n < MIN_SEEDS:
         status, says = "inconclusive", f"n={n}, {MIN_SEEDS} seeds are needed"
     numbers = [f"{arm} {mean(get(arm)):.1f} {found[arm]}" for arm in tested[1:]]
+    numbers += [f"also {arm} {mean(get(arm)):.1f} {found[arm]}" for arm in quoted]
     start = f"{collapsed} from {mean(get(collapsed, 'start')):.1f} to {mean(get(collapsed)):.1f} {found[collapsed]}"
     shares = [get(arm, "share") for arm in (collapsed, fits)]
     if all(shares):
