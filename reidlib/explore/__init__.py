@@ -13,6 +13,7 @@ _WIDGETS = {
     "RankingExplorer": "explorer",
     "MetricsPlayground": "playground",
     "Pictures": "pictures",
+    "SamplerPicture": "batches",
     "choices": "controls",
     "explore": "session",
     "load_model": "session",
