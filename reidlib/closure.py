@@ -10,9 +10,10 @@ import functools
 import os
 from pathlib import Path
 
-from reidlib.definitions import piece_of, scan
+from reidlib.definitions import Module, piece_of, scan
 
 STATEMENTS = ""  # in the place of a name: what a module runs whatever is taken from it
+_HARMLESS = ("__doc__", "__file__", "__name__")  # attributes of a module that give none of its definitions
 _OPAQUE = ("globals", "locals", "vars", "eval", "exec")  # these can give any name of the module that calls them
 
 
@@ -35,7 +36,7 @@ def _reached(names, code, root, leave_out, files):
     for name in names:
         if name not in walk.files:
             raise ValueError(f"no module {name!r} in {root}")
-        walk.add_own(name)
+        walk.whole(name)
     walk.read("", piece_of(ast.parse(code), ""))
     return walk.run()
 
@@ -73,8 +74,11 @@ class _Walk:
                 self._import(module)
             elif attributes:
                 self._attribute(module, *attributes)
-            else:
-                self._value(module)
+            else:  # a module can give any of its names, a package any of its modules
+                self.whole(module)
+                for name in self.files:
+                    if name.startswith(f"{module}."):
+                        self.add(name, ())
         return self.found
 
     def add(self, module, attributes):
@@ -85,7 +89,7 @@ class _Walk:
             self.waiting.append((module, attributes))
             self.add(module, None)
 
-    def add_own(self, module):
+    def whole(self, module):
         """All definitions of a module; an import from which it takes attributes is reached as these are."""
         scanned = self._scanned(module)
         pieces = [piece for group in [*scanned.definitions.values(), scanned.statements] for piece in group]
@@ -97,13 +101,15 @@ class _Walk:
 
     def read(self, module, piece):
         """Follow what a piece of a module's code reads and imports (a notebook's code is in no module)."""
-        definitions = self._scanned(module).definitions if module else {}
+        scanned = self._scanned(module) if module else Module({}, [])
         for dotted in piece.reads:
             first, *rest = dotted.split(".")
-            for one in piece.imports:
+            for one in (one for code in [piece, *scanned.statements] for one in code.imports):
                 if one.name == first:
                     self._add_import(one, rest)
-            if first in definitions:
+                elif one.name == "*":
+                    self.add(one.module, (first, *rest))
+            if first in scanned.definitions:
                 self.add(module, (first, *rest))
             if first in _OPAQUE or dotted.startswith("sys.modules"):
                 self.add(module, ())
@@ -138,16 +144,8 @@ class _Walk:
         hidden = any(piece.binds and piece.binds.loads.startswith(f"{inside}.") for piece in pieces)
         if inside in self.files and not hidden:
             self.add(inside, rest)
-        elif not pieces:
+        elif not pieces and name not in _HARMLESS:
             self.add(module, ())  # a name that the module makes in some other way
-
-    def _value(self, module):
-        """A module as a value can give any of its names, a package any of its modules."""
-        for name in self._scanned(module).definitions:
-            self.add(module, (name,))
-        for name in self.files:
-            if name.startswith(f"{module}."):
-                self.add(name, ())
 
     def _add_import(self, one, rest=()):
         self.add(one.module, (*one.attribute, *rest))

@@ -57,7 +57,7 @@ def test_agreement_with_recorded_runs_is_marked(folder, monkeypatch):
     recorded = [made("triplet", 0, 50.0), made("triplet", 1, 51.0)]
     built = [made("triplet", 0, 50.0), made("triplet", 1, 51.5)]
     _, tables, _ = write(folder, monkeypatch, recorded, built)
-    assert [(row[2], row[3], row[4][0]) for row in tables["agreement"][1:]] == [
+    assert [(row[3], row[4], row[5][0]) for row in tables["agreement"][1:]] == [
         ("50.00", "50.00", "✓"),
         ("51.50", "51.00", "✗"),
     ]
