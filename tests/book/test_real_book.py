@@ -12,8 +12,15 @@ import pytest
 from reidlib.results import load_all
 
 ROOT = Path(__file__).parents[2]
-PAGES = ["book/welcome", "book/reading", "book/provenance", "book/datasets/overview", "book/datasets/your_data"]
-CHAPTERS = ["data", "metrics", "triplet", "explore", "your_data"]
+PAGES = [
+    "book/welcome",
+    "book/reading",
+    "book/cluster",
+    "book/provenance",
+    "book/datasets/overview",
+    "book/datasets/your_data",
+]
+CHAPTERS = ["data", "metrics", "samplers", "triplet", "explore", "your_data"]
 PAGES += [f"notebooks/{name}" for name in CHAPTERS]
 
 
