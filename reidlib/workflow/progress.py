@@ -4,16 +4,19 @@ import fcntl
 import json
 import os
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reidlib.workflow import driver, plan, project, steps
 from reidlib.workflow.processes import alive, die_with_parent, tied_to_me
+
+_ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}  # they say where, and how many at once
 
 
 class Busy(RuntimeError):
@@ -126,7 +129,8 @@ def _snakemake(targets: list[str], options: list[str], lock, watch: "Watch", eve
     logs.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", *targets, "--snakefile", str(project.root() / "Snakefile")]
     command += ["--directory", str(project.root()), "--config", f"plan={project.build() / 'plan.json'}"]
-    command += ["--cores", str(cores())] if "--executor" not in options else []
+    here = _ELSEWHERE.isdisjoint(option.partition("=")[0] for option in options)
+    command += ["--cores", str(cores())] if here else []
     command += ["--keep-going", "--nolock", "--rerun-incomplete", "--rerun-triggers", "mtime", "input", "params"]
     command += ["--runtime-source-cache-path", str(project.build() / "snakemake-cache"), *options]
     environment = {
@@ -141,17 +145,28 @@ def _snakemake(targets: list[str], options: list[str], lock, watch: "Watch", eve
         log.flush()
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, env=environment,
-            preexec_fn=tied_to_me(), pass_fds=(lock.fileno(),), cwd=project.root(),
+            preexec_fn=tied_to_me(), pass_fds=(lock.fileno(),), cwd=project.root(), process_group=None if here else 0,
         )  # fmt: skip
         try:
             while process.poll() is None:
                 watch.read(events)
                 time.sleep(0.2)
             watch.read(events)
+        except KeyboardInterrupt:
+            if not here:
+                _cancel(process)
+            raise
         finally:
             process.kill()
             process.wait()
     return process.returncode
+
+
+def _cancel(process: subprocess.Popen, patience: float = 30.0) -> None:
+    """Let Snakemake take its jobs out of a cluster's queue; it has a process group of its own, so it is asked once."""
+    process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(patience)
 
 
 class Watch:

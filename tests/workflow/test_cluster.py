@@ -78,7 +78,7 @@ def test_an_interrupted_build_lets_snakemake_empty_the_queue_before_it_is_killed
     assert Process.last.asked == [*first, "kill", "wait"]
 
 
-def test_the_profile_leaves_the_size_of_a_run_to_one_core():
+def test_the_profile_names_the_executor_and_what_a_job_gets():
     profile = yaml.safe_load((Path(__file__).parents[2] / "profiles" / "slurm" / "config.yaml").read_text())
     assert profile["executor"] == "slurm"
     assert profile["jobs"] > 1
