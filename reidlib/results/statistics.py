@@ -206,7 +206,9 @@ def shape_verdict(curve, name="the parameter", unit="", digits=1):
 
 
 def collapse_verdict(final, warm_start, best, chance=None, unit="mAP", digits=1, brief=False):
-    """Did training collapse: below its own warm start by more than one pooled sd, and below half of the best arm?
+    """Did training collapse: below its own warm start by more than one sd, and below half of the best arm?
+
+    The sd is that of the final scores over seeds: all may begin from one start.
 
     final, warm_start, best: `{seed: value}`; chance: the score of a random ranking, quoted in the reason. brief: a
     reason that is a part of a longer one, "from 38.1 to 20.3 (sd 1.0, best 70.2, chance 1.5)".
@@ -219,7 +221,7 @@ def collapse_verdict(final, warm_start, best, chance=None, unit="mAP", digits=1,
     final, start = ({seed: clean(group)[seed] for seed in seeds} for group in (final, warm_start))
     best = list(clean(best).values())
     end, begin, top = (float(np.mean(list(group))) for group in (final.values(), start.values(), best))
-    sd, n = pooled_sd(final, start), len(seeds)
+    sd, n = float(_array(final).std(ddof=1)), len(seeds)
     if begin - end > sd and end < 0.5 * top:
         status = "reproduced"
     elif end - begin > sd:
@@ -231,7 +233,7 @@ def collapse_verdict(final, warm_start, best, chance=None, unit="mAP", digits=1,
         around = f"(sd {sd:.{digits}f}, best {top:.{digits}f}{floor})"
         return Verdict(status, f"from {begin:.{digits}f} to {end:.{digits}f} {around}", n)
     reason = (
-        f"ends at {end:.{digits}f} {unit} from a warm start of {begin:.{digits}f} (pooled sd {sd:.{digits}f}); "
+        f"ends at {end:.{digits}f} {unit} from a warm start of {begin:.{digits}f} (sd {sd:.{digits}f}); "
         f"best arm {top:.{digits}f}{floor}; n={n}"
     )
     return Verdict(status, reason, n)

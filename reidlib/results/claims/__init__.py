@@ -81,7 +81,7 @@ def verdict(claim, records, settings="paper", dataset=None):
     """What the records say about a claim (a Claim or its id), as a Verdict that names its runs and seeds.
 
     settings: "paper", arms run at the paper's own settings (their names end in @paper), or "chosen", arms whose
-    settings were chosen on validation identities; arms that a claim lists under `as_is` are the same in both.
+    settings were chosen on validation identities.
     dataset: judge by runs on this data set only; otherwise by those on the `datasets` that the claim names, each with
     its largest set of comparable runs, or if it names none by the largest set there is. The verdict at chosen settings
     leaves out data sets without all of the runs, as long as one is left; it names those that it is of.
@@ -95,8 +95,7 @@ def verdict(claim, records, settings="paper", dataset=None):
     if dataset is not None and "datasets" in compare:
         compare |= {"datasets": [dataset], "quoted": []}
     judged = compare.get("datasets", [dataset])
-    alike = compare.get("as_is", ())
-    arms = {arm: arm if arm in alike else f"{arm}{SETTINGS[settings]}" for arm in arms_of(compare)}
+    arms = {arm: f"{arm}{SETTINGS[settings]}" for arm in arms_of(compare)}
     own = [record for record in records if record.experiment == tables.paper(claim.paper)["chapter"]]
     sets = {name: choose_set(own, arms.values(), name) for name in [*judged, *compare.get("quoted", ())]}
 

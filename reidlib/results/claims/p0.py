@@ -112,7 +112,7 @@ def smaller_best(compare, values):
 def _clear(points, top, agreeing):
     """Does the best point lie more than one pooled sd above every point that would have agreed?"""
     others = [points[k] for k in points if k in agreeing]
-    return all(mean(points[top]) - mean(group) > pooled_sd(points[top], group) for group in others)
+    return bool(others) and all(mean(points[top]) - mean(group) > pooled_sd(points[top], group) for group in others)
 
 
 def pattern(compare, values):
