@@ -71,6 +71,15 @@ def test_without_runs_a_claim_names_few_of_the_missing_arms(judge):
     assert judge("P0-C13", runs).text == "not run: no run of random@paper on duke-like"
 
 
+def test_a_second_verdict_may_be_of_fewer_data_sets_and_says_so(judge):
+    runs = {"market-like": arms(), "duke-like": {"random": 11}, "msmt17-like": {}}
+    assert judge("P0-C1", runs).status == "not run"
+    second = judge("P0-C1", runs, "chosen")
+    assert second.status == "reproduced"
+    assert "duke" not in second.reason
+    assert second.reason.endswith("(market-like, CPU)")
+
+
 def test_k_of_12_may_lack_but_counts_when_it_is_there(judge):
     assert judge("P0-C1", arms()).status == "reproduced"
     verdict = judge("P0-C1", arms(cluster=CLUSTER | {12: 90}))
@@ -250,6 +259,11 @@ def test_c7_best_k_is_smaller_with_many_cameras(judge, status, msmt17, text):
     verdict = judge("P0-C7", {"market-like": arms(), "msmt17-like": arms(**msmt17)})
     assert verdict.status == status, verdict.text
     assert text in verdict.reason
+
+
+def test_c7_is_not_contradicted_where_no_k_could_have_agreed(judge):
+    smallest = arms(cluster=CLUSTER | {1: 82.01})  # proxy labels cannot have a smaller best K than 1
+    assert judge("P0-C7", {"market-like": arms(), "msmt17-like": smallest}).status == "inconclusive"
 
 
 def test_c8_passes_only_by_a_clear_pattern(judge):
