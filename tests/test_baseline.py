@@ -63,24 +63,36 @@ def test_embed_equals_one_image_at_a_time_and_keeps_the_mode(people):
 def test_warm_start_is_cached_named_by_its_recipe_and_loads(people, tmp_path, monkeypatch):
     frame, store = people
     monkeypatch.setenv("REIDLIB_BUILD", str(tmp_path))
-    monkeypatch.setattr(warmstart, "STEPS", 2)
     trained = frame[frame["split"] == "train"].reset_index(drop=True)
     small = data.Data("warmstart", trained, ImageStore(store.images[rows_of(frame, "train")]), "x", None)
     calls = []
     monkeypatch.setattr(warmstart.data, "load", lambda *a, **k: calls.append(k["size"]) or small)
     monkeypatch.setattr(warmstart.baseline, "fit", lambda m, f, s, **k: baseline_fit(m, f, s, **k))
-    path = warmstart.warm_start("resnet-small", (32, 16), progress=False)
+    path = warmstart.warm_start("resnet-small", (32, 16), steps=2, progress=False)
+    assert path == warmstart.path("resnet-small", (32, 16), steps=2)
     stamp = path.stat().st_mtime_ns
-    assert warmstart.warm_start("resnet-small", (32, 16), progress=False) == path
+    assert warmstart.warm_start("resnet-small", (32, 16), steps=2, progress=False) == path
     assert path.stat().st_mtime_ns == stamp
     assert calls == [(32, 16)]
     assert [f.name for f in path.parent.iterdir()] == [path.name]
-    choices = itertools.product(("resnet-small", "mildnet-small"), ((32, 16), (64, 32)), (0, 1))
+    choices = itertools.product(("resnet-small", "mildnet-small"), ((32, 16), (64, 32)), (0, 1), ("cpu",), (2, 3))
     names = {warmstart.path(*choice) for choice in choices}
-    assert len(names) == 8
+    assert len(names) == 16
     first = embed(models.build("resnet-small", weights=path), store, [0], trunk=True)
     torch.testing.assert_close(first, embed(models.build("resnet-small", weights=path), store, [0], trunk=True))
     assert not torch.allclose(first, embed(models.build("resnet-small", weights=None), store, [0], trunk=True))
+
+
+def test_a_warm_start_trains_as_many_steps_as_asked_and_500_otherwise(people, tmp_path, monkeypatch):
+    frame, store = people
+    monkeypatch.setenv("REIDLIB_BUILD", str(tmp_path))
+    monkeypatch.setattr(warmstart.data, "load", lambda *a, **k: data.Data("warmstart", frame, store, "x", None))
+    trained = []
+    monkeypatch.setattr(warmstart.baseline, "fit", lambda m, f, s, **options: trained.append(options["steps"]))
+    made = [warmstart.warm_start("resnet-small", (32, 16), **asked) for asked in ({}, {"steps": 25}, {"steps": 500})]
+    assert trained == [500, 25]
+    assert made[0] == made[2] == warmstart.path("resnet-small", (32, 16))
+    assert made[1] == warmstart.path("resnet-small", (32, 16), steps=25) != made[0]
 
 
 _fit = baseline.fit

@@ -1,5 +1,6 @@
 """The loop: against a plain loop written here, killed and resumed, and its errors."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -141,6 +142,36 @@ def test_watch_sees_eval_mode_and_training_goes_on_in_train_mode():
     assert model.training
     assert history["watch/step"] == [2]
     assert history["watch/a"] == [2.0]
+
+
+def test_after_step_follows_every_optimiser_step():
+    """Once a step, when the weights have moved and before the watch looks."""
+    model, taken, seen = network(), [], []
+    optimizer = torch.optim.Adam(model.parameters(), 1e-2)
+    weights = [model[0].weight.detach().clone()]
+
+    def noted(model, batch, step):
+        taken.append(step)
+        return loss(model, batch, step)
+
+    def after_step():
+        seen.append(("step", len(taken)))
+        weights.append(model[0].weight.detach().clone())
+
+    train(
+        model, batches, noted, optimizer, steps=4, seed=3, progress=False, after_step=after_step,
+        watch=lambda m, s: seen.append(("watch", s)) or {}, watch_at=(2,),
+    )  # fmt: skip
+    assert seen == [("step", 1), ("step", 2), ("watch", 2), ("step", 3), ("step", 4)]
+    assert all(not torch.equal(one, other) for one, other in itertools.pairwise(weights))
+    assert torch.equal(weights[-1], model[0].weight)
+
+
+def test_after_step_is_not_repeated_for_steps_of_a_checkpoint(tmp_path):
+    calls = []
+    run(4, checkpoint=tmp_path / "c", checkpoint_every=4, after_step=lambda: calls.append("first"))
+    run(7, checkpoint=tmp_path / "c", checkpoint_every=4, after_step=lambda: calls.append("second"))
+    assert calls == ["first"] * 4 + ["second"] * 3
 
 
 def test_streams_differ_by_name_and_agree_by_arguments():

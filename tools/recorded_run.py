@@ -1,97 +1,206 @@
-"""One whole recorded run of chapter P1 on an accelerator, in one call of under ten minutes on one recent GPU.
+"""A whole recorded run of one chapter on an accelerator, in one call of under ten minutes on one recent GPU.
 
-    python tools/recorded_run.py                      # ResNet-50 and MILDNet, 256x128, drawn people, 3 seeds, cuda
-    python tools/recorded_run.py --minutes 5 --out /tmp/records
+    python tools/recorded_run.py triplet              # P1: ResNet-50 and MILDNet, 256x128, drawn people, 3 seeds
+    python tools/recorded_run.py samplers             # P0: four strategies, ResNet-50, 256x128, drawn people
+    python tools/recorded_run.py samplers --minutes 5 --epochs 25 --out /tmp/records
 
 It needs reidlib's requirements, matplotlib and seaborn, no Jupyter: the notebook's cells run as plain Python. The drawn
-people are made on the machine. Each finished run is a record at once; what does not fit into the time is left out and
-said. The table of all scores is printed last. Copy the records to book/recorded/triplet/ to have the pages show them.
+people are made and the warm starts trained first, once for each machine. Then all arms run for the first seed, then for
+the second. Each finished run is a record at once; what does not fit into the time is left out and said, and the same
+call once more goes on from there. The table of all scores is printed last. Copy the records to
+book/recorded/<chapter>/ to have the pages show them.
+
+At the published size, which takes longer than ten minutes to draw and to train on:
+
+    reidlib data draw market1501-full DIR --size 256 128 --no-masks
+    python -m reidlib.warmstart --backbone resnet50 --height 256 --width 128 --device cuda     # prints FILE
+    python tools/recorded_run.py samplers --dataset market1501 --root DIR --weights FILE --minutes 600
 """
 
 import argparse
+import concurrent.futures
 import contextlib
 import io
+import multiprocessing
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-# the thesis's stated settings, so the arms have the names of the grid that end in @paper
-ARMS = {
-    "triplet@paper": {"margin": 0.5},
-    "lossless@paper": {"loss": "lossless"},
-    "mildnet@paper": {"backbone": "mildnet", "margin": 0.5},
-    "lossless-offline2@paper": {"loss": "lossless", "mining": "offline2"},
-    "lossless-batch-all@paper": {"loss": "lossless", "mining": "batch_all"},
+
+class Experiment(NamedTuple):
+    """settings: parameters of its notebook that are options, with their defaults. arms: name -> further parameters."""
+
+    settings: dict
+    arms: dict
+    help: str
+
+
+COMMON = {
+    "dataset": "market-like",
+    "root": None,
+    "height": 256,
+    "width": 128,
+    "backbone": "resnet50",
+    "weights": "auto",
+    "device": "cuda",
+    "precision": "bfloat16",
+}
+
+# the settings that the papers state, so the arms have the names of the grids that end in @paper
+EXPERIMENTS = {
+    "triplet": Experiment(
+        {"images_seen": 96000, "learning_rate": 1e-4},
+        {
+            "triplet@paper": {"margin": 0.5},
+            "lossless@paper": {"loss": "lossless"},
+            "mildnet@paper": {"backbone": "mildnet", "margin": 0.5},
+            "lossless-offline2@paper": {"loss": "lossless", "mining": "offline2"},
+            "lossless-batch-all@paper": {"loss": "lossless", "mining": "batch_all"},
+        },
+        "chapter P1: losses, mining, MILDNet",
+    ),
+    "samplers": Experiment(
+        {
+            "epochs": 50,
+            "iterations": None,
+            "batch_size": 32,
+            "eps": 0.5,
+            "temperature": 0.09,
+            "learning_rate": 3.5e-4,
+            "evaluate_every": 10,
+        },
+        {
+            "cluster-k8@paper": {"sampler": "cluster", "k": 8},
+            "random@paper": {"sampler": "random"},
+            "cluster-k32@paper": {"sampler": "cluster", "k": 32},
+            "proxy-k8@paper": {"sampler": "proxy", "k": 8},
+            "group-n16@paper": {"sampler": "group", "group_size": 16},
+        },
+        "chapter P0: sampler strategies",
+    ),
+}
+PRECISIONS = ("float32", "bfloat16", "float16")
+HELP = {
+    "root": "folder of a data set on disk: --dataset market1501 --root DIR",
+    "backbone": "the trunk of every arm but mildnet",
+    "weights": "auto (a warm start on other drawn people; ImageNet for a data set on disk), imagenet, none, or a file",
+    "iterations": "batches an epoch; the paper's 400 are for 751 people, so the default is as many for each person "
+    "(69 on market-like, 400 on market1501)",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     chosen = parse(arguments)
     os.environ.setdefault("TQDM_DISABLE", "1")
-    begun, times, records, left_out = time.monotonic(), [], [], []
-    for seed in range(chosen.seeds):
-        for arm, settings in ARMS.items():
-            spent = time.monotonic() - begun
-            if spent + max(times, default=0) > 60 * chosen.minutes:
+    begun, times, records, left_out, failed = time.monotonic(), [], [], [], []
+    plan = [(arm, seed, given(chosen, arm, seed)) for seed in range(chosen.seeds) for arm in chosen.experiment.arms]
+    prepare([parameters for _, _, parameters in plan])
+    print(f"{time.monotonic() - begun:5.0f} s  people drawn, warm starts trained", flush=True)
+    for arm, seed, parameters in plan:
+        start = time.monotonic()
+        if (record := finished(chosen, parameters)) is None:
+            if times and start - begun + max(times) > 60 * chosen.minutes:
                 left_out.append(f"{arm} seed {seed}")
                 continue
-            start = time.monotonic()
-            records.append(run(chosen, arm, settings | {"seed": seed}))
+            try:
+                record = run(chosen, parameters)
+            except Exception:  # the other arms do not need this one
+                failed.append(f"{arm} seed {seed}")
+                traceback.print_exc()
+                continue
             times.append(time.monotonic() - start)
-            print(f"{spent + times[-1]:5.0f} s  {arm} seed {seed}: mAP {records[-1].metrics['mAP']:.1f}", flush=True)
-    print(f"\n{len(records)} records in {chosen.out}; left out for time: {', '.join(left_out) or 'none'}\n")
-    print(table(records))
-    return 0 if records else 1
+        records.append(record)
+        print(f"{time.monotonic() - begun:5.0f} s  {arm} seed {seed}: mAP {record.metrics['mAP']:.1f}", flush=True)
+    print(f"\n{len(records)} records in {chosen.out}; left out for time: {', '.join(left_out) or 'none'}")
+    print(f"failed: {', '.join(failed) or 'none'}\n")
+    if records:
+        print(table(records))
+    return 0 if records and not failed else 1
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda")
-    parser.add_argument("--precision", default="bfloat16", choices=("float32", "bfloat16", "float16"))
-    parser.add_argument("--dataset", default="market-like")
-    parser.add_argument("--height", type=int, default=256)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--backbone", default="resnet50", help="the trunk of every arm but mildnet")
-    parser.add_argument("--weights", default="auto", help="auto: a warm start on other drawn people")
-    parser.add_argument("--images-seen", type=int, default=96000)
-    parser.add_argument("--learning-rate", type=float, default=1e-4)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=8.0, help="no new run is begun that would end later than this")
-    parser.add_argument("--out", type=Path, default=ROOT / "runs-accelerator")
-    return parser.parse_args(arguments)
+    chapters = parser.add_subparsers(dest="name", required=True, metavar="chapter")
+    for name, experiment in EXPERIMENTS.items():
+        own = chapters.add_parser(name, help=experiment.help, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+        for setting, default in (COMMON | experiment.settings).items():
+            kind = int if setting == "iterations" else str if default is None else type(default)
+            choices = PRECISIONS if setting == "precision" else None
+            text = HELP.get(setting, "as in the notebook")
+            own.add_argument(f"--{setting.replace('_', '-')}", type=kind, default=default, choices=choices, help=text)
+        own.add_argument("--seeds", type=int, default=3, help="all arms run for one seed before the next")
+        own.add_argument(
+            "--minutes", type=float, default=8.0, help="no new run is begun that would end later than this"
+        )
+        own.add_argument("--out", type=Path, default=ROOT / "runs-accelerator", help="folder of the records")
+    chosen = parser.parse_args(arguments)
+    chosen.experiment = EXPERIMENTS[chosen.name]
+    return chosen
 
 
-def run(chosen, arm: str, settings: dict):
-    """One run of the notebook; returns its record."""
-    from reidlib.results import load_all
+def given(chosen, arm: str, seed: int) -> dict:
+    """The notebook's parameters for one run."""
+    options = {name: getattr(chosen, name) for name in COMMON | chosen.experiment.settings}
+    options |= chosen.experiment.arms[arm] | {"arm": arm, "seed": seed, "out": str(chosen.out)}
+    if options["backbone"] == "mildnet" and chosen.backbone.endswith("-small"):
+        options["backbone"] = "mildnet-small"
+    return options
+
+
+def prepare(plan: list[dict]) -> None:
+    """Draw the people and train the warm starts that the runs need, so that no run's seconds hold them."""
+    from reidlib.warmstart import warm_start
+
+    one = plan[0]
+    size, spawn = (one["height"], one["width"]), multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as beside:
+        drawn = None if one["root"] else beside.submit(draw, one["dataset"], size)
+        if drawn and one["weights"] == "auto":
+            for backbone in dict.fromkeys(parameters["backbone"] for parameters in plan):
+                warm_start(backbone, size, device=one["device"], progress=False)
+        if drawn:
+            drawn.result()
+
+
+def draw(dataset: str, size: tuple[int, int]) -> None:
+    from reidlib import data
+
+    data.load(dataset, size=size, progress=False)
+
+
+def finished(chosen, parameters: dict):
+    """The record of this very run (same parameters, code and data) if it is there already, else None."""
+    from reidlib import data, results
+
+    size = parameters["height"], parameters["width"]
+    fingerprint = data.fingerprint(parameters["dataset"], parameters["root"], size=size)
+    folder = results.run_directory(chosen.name, results.run_id(chosen.name, parameters, fingerprint), chosen.out)
+    return results.load(folder) if folder.is_dir() else None
+
+
+def run(chosen, parameters: dict):
+    """One run of the notebook; returns its record, with the GPU's peak memory where there is one."""
+    import matplotlib.pyplot as plt
+    import torch
+
+    from reidlib.results import load
     from reidlib.workflow.cells import run_cells
 
-    small = chosen.backbone.endswith("-small")
-    backbone = "mildnet-small" if small else "mildnet"
-    given = {
-        "dataset": chosen.dataset,
-        "height": chosen.height,
-        "width": chosen.width,
-        "backbone": backbone if settings.get("backbone") else chosen.backbone,
-        "weights": chosen.weights,
-        "images_seen": chosen.images_seen,
-        "learning_rate": chosen.learning_rate,
-        "device": chosen.device,
-        "precision": chosen.precision,
-        "arm": arm,
-        "out": str(chosen.out),
-    }
-    settings = {name: value for name, value in settings.items() if name != "backbone"}
+    on_gpu = torch.device(parameters["device"]).type == "cuda"
+    if on_gpu:
+        torch.cuda.reset_peak_memory_stats(parameters["device"])
     with contextlib.redirect_stdout(io.StringIO()):
-        space = run_cells(ROOT / "notebooks" / "triplet.ipynb", given | settings)
-    import matplotlib.pyplot as plt
-
+        space = run_cells(ROOT / "notebooks" / f"{chosen.name}.ipynb", parameters)
     plt.close("all")
-    return load_all(space["folder"])[0]
+    record = load(space["folder"])
+    record.gpu_mib = torch.cuda.max_memory_allocated(parameters["device"]) / 2**20 if on_gpu else None
+    return record
 
 
 def table(records) -> str:
@@ -104,12 +213,23 @@ def table(records) -> str:
     for arm in dict.fromkeys(r.arm for r in records):
         own = [r for r in records if r.arm == arm]
         scores = {name: format_interval(by_seed(own, arm, name)) for name in ("mAP", "R1")}
-        seconds = sum(r.wall_s for r in own) / len(own)
-        speed = sum(r.parameters["images_seen"] for r in own) / sum(r.wall_s for r in own)
-        memory = max(r.peak_memory_mib for r in own)
-        cost = {"seconds": f"{seconds:.0f}", "images/s": f"{speed:.0f}", "peak MiB (host)": f"{memory:.0f}"}
+        seconds = sum(r.wall_s for r in own)
+        on_gpu = [r.gpu_mib for r in own if getattr(r, "gpu_mib", None)]
+        cost = {
+            "seconds": f"{seconds / len(own):.0f}",
+            "images/s": f"{sum(map(images_shown, own)) / seconds:.0f}",
+            "peak MiB (GPU)": f"{max(on_gpu):.0f}" if on_gpu else "-",
+            "peak MiB (host)": f"{max(r.peak_memory_mib for r in own):.0f}",
+        }
         rows.append({"arm": arm, **scores, **cost, "device": own[0].machine})
     return pd.DataFrame(rows).to_string(index=False)
+
+
+def images_shown(record) -> int:
+    """Training images of a run, repeated ones included."""
+    if "images_seen" in record.parameters:
+        return record.parameters["images_seen"]
+    return record.extra["steps"] * record.parameters["batch_size"]
 
 
 if __name__ == "__main__":
