@@ -190,6 +190,12 @@ def _fingerprint(record):
     kept, given = record.data.get("fingerprint"), record.parameters
     if not str(given.get("dataset")).endswith("-like") or not {"height", "width"} <= set(given):
         return kept
+    return _drawn(given["dataset"], (given["height"], given["width"]), given.get("data_seed", 0))
+
+
+@functools.lru_cache(maxsize=256)
+def _drawn(dataset, size, data_seed):
+    """Fingerprint of a drawn data set; it hashes the drawing code, which is read once in a process."""
     from reidlib.data import fingerprint
 
-    return fingerprint(given["dataset"], size=(given["height"], given["width"]), data_seed=given.get("data_seed", 0))
+    return fingerprint(dataset, size=size, data_seed=data_seed)
