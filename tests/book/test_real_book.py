@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -43,9 +44,15 @@ def book(tmp_path_factory):
 
 def test_it_says_what_it_does_and_where_the_book_is(book):
     build, said = book
-    assert "run 1/2, triplet " in said
+    assert "run 4/4, " in said
+    assert {"triplet", "samplers"} <= set(re.findall(r"run \d/4, (\w+) ", said))
     assert str(build / "tiny" / "html" / "index.html") in said
-    assert {r.arm for r in load_all(build / "runs")} == {"triplet", "lossless"}
+    assert {r.arm for r in load_all(build / "runs")} == {
+        "triplet",
+        "lossless",
+        "random@paper",
+        "cluster-k8@paper",
+    }
 
 
 def test_a_second_build_has_nothing_to_do(book):
