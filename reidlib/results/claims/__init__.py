@@ -96,7 +96,8 @@ def verdict(claim, records, settings="paper", dataset=None):
         compare |= {"datasets": [dataset], "quoted": []}
     judged = compare.get("datasets", [dataset])
     arms = {arm: f"{arm}{SETTINGS[settings]}" for arm in arms_of(compare)}
-    own = [record for record in records if record.experiment == tables.paper(claim.paper)["chapter"]]
+    chapter = tables.paper(claim.paper)["chapter"]
+    own = [record for record in records if record.experiment == chapter]
     sets = {name: choose_set(own, arms.values(), name) for name in [*judged, *compare.get("quoted", ())]}
 
     def values(arm, name, dataset=judged[0]):
