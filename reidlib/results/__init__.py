@@ -5,8 +5,9 @@ from reidlib.results.machine import environment, git_state, versions
 from reidlib.results.provenance import build_dir, effective_parameters, is_current, repository, run_id
 from reidlib.results.records import Record, RecordError, frame_of, load, load_all, new_record, run_directory, save
 from reidlib.results.runs import RunSet, by_seed, choose_set, run_sets
-from reidlib.results.statistics import Interval, Verdict, bootstrap, format_interval, t_interval
+from reidlib.results.statistics import Interval, bootstrap, format_interval, t_interval
 from reidlib.results.stored import agreement, as_npz, available, largest, orders
+from reidlib.results.verdicts import Verdict
 
 __all__ = [
     "Interval",

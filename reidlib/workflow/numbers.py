@@ -15,7 +15,7 @@ import matplotlib
 from reidlib import figures, results
 from reidlib.data.drawn import source_hash
 from reidlib.results.runs import dataset_of
-from reidlib.results.statistics import STATUSES
+from reidlib.results.verdicts import STATUSES
 from reidlib.workflow import grid, project
 
 SIGNS = {"reproduced": "✓ ", "contradicted": "✗ "}

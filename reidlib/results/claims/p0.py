@@ -9,16 +9,8 @@ many settings is optimistic, and more so for the side with more settings.
 
 from reidlib.results.claims.p0_cause import cause
 from reidlib.results.claims.parts import best, curve, joined, mean, names_in, short
-from reidlib.results.statistics import (
-    MIN_SEEDS,
-    Verdict,
-    clean,
-    collapse_verdict,
-    ordering_verdict,
-    pooled_sd,
-    same_verdict,
-    shape_verdict,
-)
+from reidlib.results.statistics import clean, pooled_sd
+from reidlib.results.verdicts import MIN_SEEDS, Verdict, collapse_verdict, ordering_verdict, same_verdict, shape_verdict
 
 ROLES = ("a", "b", "pairs", "curves", "triplet", "group", "collapsed", "fits", "cures")
 KINDS = ("cluster", "proxy")

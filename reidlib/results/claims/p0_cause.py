@@ -5,7 +5,8 @@ is done about batches of a single class (statistics frozen, or several classes i
 """
 
 from reidlib.results.claims.parts import best, joined, mean, names_in, short
-from reidlib.results.statistics import MIN_SEEDS, Verdict, clean, collapse_verdict, ordering_verdict
+from reidlib.results.statistics import clean
+from reidlib.results.verdicts import MIN_SEEDS, Verdict, collapse_verdict, ordering_verdict
 
 STAYS, VANISHES, UNCLEAR = "stays", "vanishes", "unclear"
 

@@ -7,18 +7,8 @@ import math
 
 import numpy as np
 
-from reidlib.results.statistics import (
-    MIN_SEEDS,
-    Verdict,
-    all_of,
-    clean,
-    common_seeds,
-    needed,
-    ordering_verdict,
-    paired_differences,
-    pooled_sd,
-    threshold_verdict,
-)
+from reidlib.results.statistics import clean, common_seeds, paired_differences, pooled_sd
+from reidlib.results.verdicts import MIN_SEEDS, Verdict, all_of, needed, ordering_verdict, threshold_verdict
 
 FLOOR = math.log(2)  # the lossless loss of a perfect embedding: orthogonal classes, beta = 4
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from reidlib.results.statistics import MIN_SEEDS, Verdict, all_of, clean
+from reidlib.results.statistics import clean
+from reidlib.results.verdicts import MIN_SEEDS, Verdict, all_of
 
 
 def names_in(entry):
