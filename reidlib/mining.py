@@ -107,14 +107,6 @@ def hard_negative_pool(embeddings: Tensor, pids: Tensor, nn: int = 10, block: in
     return NegativePool(known, starts, rows)
 
 
-def hard_negatives(triplets: Tensor, pids: Tensor, pool: NegativePool, generator: torch.Generator) -> Tensor:
-    """A copy of triplets (n, 3) with negatives drawn from the pool of the anchor's identity.
-
-    Where that pool is empty, or the identity is not in it, the random negative stays.
-    """
-    return _from_pool(triplets, pids, pool, _shares(len(triplets), generator))
-
-
 def triplet_batches(
     pids: Tensor,
     camids: Tensor,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from reidlib.mining import NegativePool, hard_negative_pool, hard_negatives, random_triplets, triplet_batches
+from reidlib.mining import NegativePool, hard_negative_pool, random_triplets, triplet_batches
 
 
 def rng(seed=0):
@@ -149,20 +149,24 @@ def test_pool_refuses_other_lengths():
         hard_negative_pool(torch.zeros(3, 2), torch.tensor([1, 2]))
 
 
-def test_hard_negatives_come_from_the_pool_and_an_empty_pool_keeps_the_random_one():
+def test_hard_negatives_come_from_the_pool_and_an_empty_pool_keeps_a_random_one():
     pids = torch.tensor([1, 1, 2, 2, 3, 3, 4, 4])
+    cams = torch.tensor([0, 1] * 4)
     pool = NegativePool(torch.tensor([1, 2, 3]), torch.tensor([0, 2, 2, 3]), torch.tensor([4, 7, 0]))  # 4 is not in it
-    triplets = torch.tensor([[0, 1, 2], [2, 3, 6], [5, 4, 3], [7, 6, 1]]).repeat(50, 1)
-    mined = hard_negatives(triplets, pids, pool, rng())
-    assert torch.equal(mined[:, :2], triplets[:, :2])
-    assert [set(mined[i::4, 2].tolist()) for i in range(4)] == [{4, 7}, {6}, {0}, {1}]
-    assert triplets[0].tolist() == [0, 1, 2], "the input is left as it is"
+    found = {pid: set() for pid in (1, 2, 3, 4)}
+    for epoch in range(50):
+        (mined,) = triplet_batches(pids, cams, rng(epoch), batch=8, hard_share=1.0, pool=pool)
+        for anchor, _, negative in mined.tolist():
+            found[int(pids[anchor])].add(negative)
+    assert found == {1: {4, 7}, 2: {0, 1, 4, 5, 6, 7}, 3: {0}, 4: {0, 1, 2, 3, 4, 5}}
 
 
-def test_hard_negatives_of_a_pool_that_is_empty_altogether():
+def test_a_pool_that_is_empty_altogether_leaves_the_random_negatives():
+    pids, cams = torch.tensor([1, 1, 2, 2]), torch.tensor([0, 1] * 2)
     pool = NegativePool(torch.tensor([1, 2]), torch.tensor([0, 0, 0]), torch.tensor([], dtype=torch.int64))
-    triplets = torch.tensor([[0, 1, 2], [2, 3, 0]])
-    assert torch.equal(hard_negatives(triplets, torch.tensor([1, 1, 2, 2]), pool, rng()), triplets)
+    (mined,) = triplet_batches(pids, cams, rng(), batch=4, hard_share=1.0, pool=pool)
+    assert (pids[mined[:, 0]] == pids[mined[:, 1]]).all()
+    assert (pids[mined[:, 0]] != pids[mined[:, 2]]).all()
 
 
 # ---------------------------------------------------------------- batches

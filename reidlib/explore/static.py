@@ -19,7 +19,11 @@ HERE = Path(__file__).parent
 def module(name: str) -> str:
     """The widget's one ES module: its style, the helpers that all widgets share, and `name`.js."""
     style = "".join((HERE / f"{part}.css").read_text(encoding="utf-8") for part in ("base", name))
-    parts = {"explorer": ("dom", "rankings", "curve", "querylist", "results", "explorer")}.get(name, ("dom", name))
+    own = {
+        "explorer": ("rankings", "curve", "querylist", "results", "explorer"),
+        "batches": ("batchmap", "batches"),
+    }
+    parts = ("dom", *own.get(name, (name,)))
     code = "\n".join((HERE / f"{part}.js").read_text(encoding="utf-8") for part in parts)
     return f"const STYLE = {json.dumps(style)};\n{code}\nexport default {{ render }};\n"
 
