@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 
 import reidlib
-from reidlib.closure import reached
+from reidlib.results.closure import reached
 from reidlib.source import code_digest
 
 PACKAGE = Path(reidlib.__file__).resolve().parent
@@ -51,9 +51,9 @@ def notebook_path(experiment):
 def module_hash(names=(), code="", root=PACKAGE, leave_out=NOT_HASHED):
     """Hash (16 hex digits) of the package's definitions that `names` and the Python source `code` reach, transitively.
 
-    See reidlib.closure: of the modules in `names` all definitions count, of others those that are used. Modules under a
-    name in `leave_out` are neither hashed nor followed. root: the package's folder. Raises ValueError for a name in
-    `names` that does not exist.
+    See reidlib.results.closure: of the modules in `names` all definitions count, of others those that are used.
+    Modules under a name in `leave_out` are neither hashed nor followed. root: the package's folder. Raises ValueError
+    for a name in `names` that does not exist.
     """
     names = [names] if isinstance(names, str) else names
     lines = [f"{module} {name} {digest}\n" for (module, name), digest in reached(names, code, root, leave_out).items()]

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import reidlib
-from reidlib.closure import reached
 from reidlib.results import machine, provenance
+from reidlib.results.closure import reached
 from reidlib.results.provenance import (
     NOT_HASHED,
     PACKAGE,

@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from reidlib.closure import reached
+from reidlib.results.closure import reached
 
 
 def write(folder, files):

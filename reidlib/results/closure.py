@@ -10,7 +10,7 @@ import functools
 import os
 from pathlib import Path
 
-from reidlib.definitions import Module, piece_of, scan
+from reidlib.results.definitions import Module, piece_of, scan
 
 STATEMENTS = ""  # in the place of a name: what a module runs whatever is taken from it
 _HARMLESS = ("__doc__", "__file__", "__name__")  # attributes of a module that give none of its definitions
