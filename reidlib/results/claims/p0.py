@@ -8,9 +8,9 @@ many settings is optimistic, and more so for the side with more settings.
 """
 
 from reidlib.results.claims.p0_cause import cause
-from reidlib.results.claims.parts import best, curve, joined, mean, names_in, short
+from reidlib.results.claims.parts import also, best, curve, each_pair, gap_asked, joined, mean, names_in, order, short
 from reidlib.results.statistics import clean, pooled_sd
-from reidlib.results.verdicts import MIN_SEEDS, Verdict, collapse_verdict, ordering_verdict, same_verdict, shape_verdict
+from reidlib.results.verdicts import MIN_SEEDS, Verdict, collapse_verdict, same_verdict, shape_verdict
 
 ROLES = ("a", "b", "pairs", "curves", "triplet", "group", "collapsed", "fits", "cures")
 KINDS = ("cluster", "proxy")
@@ -34,17 +34,9 @@ def better(compare, values):
     parts = []
     for dataset in compare["datasets"]:
         tops = [best(names_in(compare[side]), values, compare["metric"], dataset) for side in ("a", "b")]
-        parts.append((short(dataset), _order(*tops, min_gap=compare.get("min_gap"))))
-    notes = [f"asked for a gap above {compare['min_gap']:g}"] if "min_gap" in compare else []
-    also = _also(compare.get("quoted_pairs", ()), compare["datasets"], compare, values)
-    return joined(parts, [*notes, *[PICKED] * many, *also])
-
-
-def each_pair(compare, values):
-    """C5, C6: in every pair the first arm beats the second; further data sets are quoted and decide nothing."""
-    pairs = compare["pairs"]
-    parts = [(short(d), _pair(*pair, compare, values, d)) for d in compare["datasets"] for pair in pairs]
-    return joined(parts, _also(pairs, compare.get("quoted", ()), compare, values))
+        parts.append((short(dataset), order(*tops, min_gap=compare.get("min_gap"))))
+    quoted = also(compare.get("quoted_pairs", ()), compare["datasets"], compare, values)
+    return joined(parts, [*gap_asked(compare), *[PICKED] * many, *quoted])
 
 
 def middle(compare, values):
@@ -116,7 +108,7 @@ def pattern(compare, values):
     parts = []
     for dataset in compare["datasets"]:
         tops = [best(names_in(compare["curves"][kind]), values, compare["metric"], dataset) for kind in KINDS]
-        parts.append((short(dataset), _order(*tops)))
+        parts.append((short(dataset), order(*tops)))
     names = {"reproduced": "cluster", "contradicted": "proxy"}
     text = joined([(label, Verdict("inconclusive", part.reason, part.n)) for label, part in parts], [PICKED])
     if any(part.status == "not run" for _, part in parts):
@@ -140,7 +132,7 @@ def signs(compare, values):
             return Verdict("not run", f"the claim says nothing of {dataset}")
         sides = (side, "group" if side == "triplet" else "triplet")
         tops = [best(names_in(compare[name]), values, compare["metric"], dataset) for name in sides]
-        parts.append((short(dataset), _order(*tops)))
+        parts.append((short(dataset), order(*tops)))
     many, few = (len(names_in(compare[name])) for name in ("triplet", "group"))
     return joined(parts, [f"{PICKED}, of up to {many} triplet and {few} group settings"])
 
@@ -152,8 +144,8 @@ def ranges(compare, values):
         curves = [curve(compare[side], values, compare, dataset) for side in ("group", "triplet")]
         shared = curves[0].keys() & curves[1].keys()
         spans = [_range([points[k] for k in sorted(shared)]) for points in curves]
-        order = ordering_verdict(*spans, higher=False, names=("group", "triplet"), brief=True)
-        parts.append((short(dataset), order))
+        spans = zip(("group", "triplet"), spans, strict=True)
+        parts.append((short(dataset), order(*spans, higher=False)))
     return joined(parts, ["range of mAP"])
 
 
@@ -201,22 +193,6 @@ def _correlation(compare, values, dataset):
     rho, above = float(spearmanr(xs, ys).statistic), compare["above"]
     status = "reproduced" if rho > above else "weak" if rho > 0 else "contradicted" if rho < -above else "inconclusive"
     return Verdict(status, f"correlation {rho:+.2f} over {len(xs)} arms ({visited})", n)
-
-
-def _also(pairs, datasets, compare, values):
-    """Notes on pairs that decide nothing."""
-    quoted = [(short(d), _pair(*pair, compare, values, d)) for d in datasets for pair in pairs]
-    return [f"also {label} {part.status}, {part.reason}" for label, part in quoted if part.status != "not run"]
-
-
-def _order(one, other, **options):
-    (a, first), (b, second) = one, other
-    return ordering_verdict(first, second, names=(a, b), brief=True, **options)
-
-
-def _pair(one, other, compare, values, dataset):
-    groups = [(arm, values(arm, compare["metric"], dataset)) for arm in (one, other)]
-    return _order(*groups)
 
 
 RULES = {

@@ -7,6 +7,7 @@ import math
 
 import numpy as np
 
+from reidlib.results.claims.parts import shares
 from reidlib.results.statistics import clean, common_seeds, paired_differences, pooled_sd
 from reidlib.results.verdicts import MIN_SEEDS, Verdict, all_of, needed, ordering_verdict, threshold_verdict
 
@@ -39,19 +40,11 @@ def looks(compare, values):
     return ordering_verdict(*falls, names=(f"fall of {a}", f"fall of {b}"), unit="R1 from unique to shared outfits")
 
 
-def _shares(values, arm, name):
-    group = clean(values(arm, name))
-    if any(not 0 <= share <= 1 for share in group.values()):
-        raise ValueError(f"{name} of arm {arm} must be a share from 0 to 1, got {group}")
-    return group
-
-
 def zero_loss(compare, values):
     """C4: the triplets of arm a are nearly all without loss at half of the training, arm b keeps a loss to its end."""
     a, b = compare["a"], compare["b"]
-    share = threshold_verdict(
-        _shares(values, a, compare["share"]), compare["above_share"], name=f"zero-loss share of {a}"
-    )
+    found = shares(values(a, compare["share"]), compare["share"], a)
+    share = threshold_verdict(found, compare["above_share"], name=f"zero-loss share of {a}")
     losses = values(b, compare["loss"])
     loss = threshold_verdict(losses, compare["above_loss"], name=f"final loss of {b}")
     result = all_of([share, loss])
@@ -89,8 +82,9 @@ def not_behind(compare, values):
 
 def hard_share(compare, values):
     """C7: the share of hard triplets in the first epoch."""
-    name = f"share of hard triplets of {compare['a']}"
-    return threshold_verdict(_shares(values, compare["a"], compare["share"]), compare["above_share"], name=name)
+    a = compare["a"]
+    found = shares(values(a, compare["share"]), compare["share"], a)
+    return threshold_verdict(found, compare["above_share"], name=f"share of hard triplets of {a}")
 
 
 def collapse(compare, values):

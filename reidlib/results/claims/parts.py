@@ -1,9 +1,9 @@
-"""What rules over several data sets share: arms of a `compare` entry, the best of many, and one verdict of parts."""
+"""What rules share: arms of a `compare` entry, the best of many, pairs of arms, and one verdict of several parts."""
 
 import numpy as np
 
 from reidlib.results.statistics import clean
-from reidlib.results.verdicts import MIN_SEEDS, Verdict, all_of
+from reidlib.results.verdicts import MIN_SEEDS, Verdict, all_of, ordering_verdict
 
 
 def names_in(entry):
@@ -42,6 +42,51 @@ def best(arms, values, metric, dataset):
         return arms[0], {}
     name = max((arm for arm in arms if len(groups[arm]) >= enough), key=lambda arm: mean(groups[arm]))
     return name, groups[name]
+
+
+def shares(group, name, arm):
+    """`{seed: share}` without None and nan; ValueError for a value outside of 0 to 1, such as one in percent."""
+    group = clean(group)
+    if any(not 0 <= share <= 1 for share in group.values()):
+        raise ValueError(f"{name} of arm {arm} must be a share from 0 to 1, got {group}")
+    return group
+
+
+def order(one, other, **options):
+    """Does the first (arm, {seed: value}) beat the second? A brief ordering verdict; options: of ordering_verdict."""
+    (a, first), (b, second) = one, other
+    return ordering_verdict(first, second, names=(a, b), brief=True, **options)
+
+
+def also(pairs, datasets, compare, values, unit=""):
+    """Notes on pairs of arms that decide nothing; pairs without runs are left out."""
+    quoted = [(short(d), _pair(*pair, compare, values, d, unit=unit)) for d in datasets for pair in pairs]
+    return [f"also {label} {part.status}, {part.reason}" for label, part in quoted if part.status != "not run"]
+
+
+def gap_asked(compare):
+    """A note on the gap that a `compare` entry asks for, in a list; empty where it asks for none."""
+    return [f"asked for a gap above {compare['min_gap']:g}"] if "min_gap" in compare else []
+
+
+def each_pair(compare, values, unit=""):
+    """In every pair of `pairs` the first arm beats the second, by more than `min_gap` if that is given.
+
+    The same pairs on further data sets (`quoted`) and further pairs (`also`) are quoted and decide nothing.
+    """
+    pairs, gap = compare["pairs"], compare.get("min_gap")
+    parts = [
+        (short(dataset), _pair(*pair, compare, values, dataset, min_gap=gap, unit=unit))
+        for dataset in compare["datasets"]
+        for pair in pairs
+    ]
+    elsewhere = also(pairs, compare.get("quoted", ()), compare, values, unit)
+    further = also(compare.get("also", ()), compare["datasets"], compare, values, unit)
+    return joined(parts, [*gap_asked(compare), *elsewhere, *further])
+
+
+def _pair(one, other, compare, values, dataset, **options):
+    return order(*((arm, values(arm, compare["metric"], dataset)) for arm in (one, other)), **options)
 
 
 def joined(parts, notes=()):
