@@ -1,5 +1,6 @@
 """Drawn data sets, drawn once: a cache of `reidlib.data.pedestrians.draw` on disk."""
 
+import dataclasses
 import hashlib
 import importlib
 import os
@@ -56,6 +57,36 @@ def draw_cached(
 def _draw(preset: str, size: tuple[int, int], data_seed: int, progress: bool) -> tuple[pd.DataFrame, Tensor, Tensor]:
     pedestrians = importlib.import_module("reidlib.data.pedestrians")
     return pedestrians.draw(preset, size=size, data_seed=data_seed, progress=progress)
+
+
+def draw_test(preset: str, size: tuple[int, int], data_seed: int = 0, **changes) -> tuple[pd.DataFrame, Tensor, Tensor]:
+    """Queries and gallery of a drawn data set, or of a variant of it, without painting its training images.
+
+    changes: fields of `pedestrians.Preset` with other values, for example shared_looks=0.5, with which more people wear
+    the same designs. People and cameras stay as they are unless their number is changed; outfits and shots are drawn
+    anew. Without changes these are the very rows and pixels that `draw_cached` returns for query and gallery.
+    size: (height, width) in pixels; nothing is kept on disk.
+    Returns frame (with `look`), images uint8 (n, 3, h, w), parts uint8 (n, h, w); row i of the frame is image i.
+    Raises ValueError for an unknown preset or field, a preset without test images, and a size or seed that cannot be.
+    """
+    pedestrians, compose, drawing = (
+        importlib.import_module(f"reidlib.data.pedestrians{module}") for module in ("", ".compose", ".draw")
+    )
+    if preset not in pedestrians.PRESETS:
+        raise ValueError(f"unknown drawn data set {preset!r}; the presets are {', '.join(pedestrians.PRESETS)}")
+    fields = [field.name for field in dataclasses.fields(pedestrians.Preset)][1:]  # another name is other people
+    unknown = [name for name in changes if name not in fields]
+    if unknown:
+        raise ValueError(f"a drawn data set has no setting {unknown[0]!r} to change; it has {', '.join(fields)}")
+    if len(size) != 2 or size[0] < 16 or size[1] < 8:
+        raise ValueError(f"size {tuple(size)} is too small: give (height, width) of at least (16, 8) pixels")
+    whole = compose.plan(dataclasses.replace(pedestrians.PRESETS[preset], **changes), data_seed)
+    frame, shots = drawing.frame_of(whole)
+    test = frame["split"].isin(["query", "gallery"]).to_numpy()
+    if not test.any():
+        raise ValueError(f"{preset!r} has no test images: it is for training only")
+    images, parts = drawing.render(whole, (int(size[0]), int(size[1])), shots[test])
+    return frame[test].reset_index(drop=True), images, parts
 
 
 def source_hash() -> str:

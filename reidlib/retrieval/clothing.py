@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import torch
 
 from reidlib.retrieval.protocols import CrossCamera, Protocol
 
@@ -73,3 +74,73 @@ def prcc_queries(query_frame: pd.DataFrame, protocol: Protocol) -> np.ndarray:
         names = " or ".join("ABC"[camera] for camera in cameras)
         raise ValueError(f"no query is from camera {names}; is this the query split of PRCC?")
     return rows
+
+
+def hard_triples(query_frame: pd.DataFrame, gallery_frame: pd.DataFrame) -> np.ndarray:
+    """Triples in which clothes mislead: int64 (t, 3), places of query, positive and negative in their frames, from 0.
+
+    The positive is the query's person in another camera and in other clothes, the negative another person in the very
+    outfit design of the query (column `look`, which drawn data have), in any camera; every pair of both is a triple.
+    Ordered by query, positive, negative. Distractors and junk are in none. (0, 3) when there is no such triple.
+    Raises ValueError for frames without `look` and as :class:`ClothesChange` does.
+    """
+    for side, frame in (("query", query_frame), ("gallery", gallery_frame)):
+        if "look" not in frame.columns:
+            raise ValueError(
+                f"the {side} frame has no column 'look', the outfit design that several persons may wear; only drawn "
+                "data have it, since no real data set says who wears the same clothes"
+            )
+    positives = ClothesChange().match(query_frame, gallery_frame).positives
+    known = (gallery_frame["pid"] >= 1) & (gallery_frame["look"] >= 0)
+    wearers = dict(_rows_by(gallery_frame["look"].to_numpy(), known.to_numpy()))
+    pids, looks = gallery_frame["pid"].to_numpy(), query_frame["look"].to_numpy()
+    triples = [np.empty((0, 3), np.int64)]
+    for query, pid in enumerate(query_frame["pid"].to_numpy()):
+        same_look = wearers.get(looks[query], np.empty(0, np.int64))
+        pairs = np.meshgrid(positives[query], same_look[pids[same_look] != pid], indexing="ij")
+        positive, negative = (rows.reshape(-1) for rows in pairs)
+        triples.append(np.stack([np.full_like(positive, query), positive, negative], axis=1))
+    return np.concatenate(triples)
+
+
+def triple_ranks(query, gallery, triples: np.ndarray) -> np.ndarray:
+    """Which triples of `hard_triples` are ranked rightly, the positive nearer than the negative: bool (t,).
+
+    query (q, d) and gallery (g, d): embeddings, tensors or arrays; compared by squared Euclidean distances in float64,
+    where a tie is wrong. Raises ValueError for shapes that do not fit or embeddings that are not finite, IndexError for
+    rows that do not exist.
+    """
+    query, gallery = (torch.as_tensor(side).detach().cpu() for side in (query, gallery))
+    if query.ndim != 2 or gallery.ndim != 2 or query.shape[1] != gallery.shape[1]:
+        shapes = f"{tuple(query.shape)} and {tuple(gallery.shape)}"
+        raise ValueError(f"triple_ranks needs embeddings (q, d) and (g, d), got {shapes}")
+    triples = np.asarray(triples)
+    if triples.ndim != 2 or triples.shape[1] != 3 or triples.dtype.kind not in "iu":
+        raise ValueError(f"triples must be whole numbers (t, 3), got {triples.dtype} {triples.shape}; see hard_triples")
+    _need_rows(triples, len(query), len(gallery))
+    for side, features in (("query", query), ("gallery", gallery)):
+        if not torch.isfinite(features).all():
+            raise ValueError(f"a {side} embedding is not finite (nan or inf); look for it where the model is run")
+    step = max(1, 2**22 // max(1, query.shape[1]))  # 32 MiB of float64 at a time
+    right = np.zeros(len(triples), dtype=bool)
+    for start in range(0, len(triples), step):
+        anchor, positive, negative = torch.from_numpy(triples[start : start + step].astype(np.int64)).T
+        anchor = query[anchor].double()
+        d_ap, d_an = ((anchor - gallery[other].double()).square().sum(1) for other in (positive, negative))
+        right[start : start + step] = (d_ap < d_an).numpy()
+    return right
+
+
+def _rows_by(values: np.ndarray, keep: np.ndarray):
+    """(value, rows that have it, ascending) for each value of the rows to keep."""
+    rows = np.flatnonzero(keep)
+    rows = rows[np.argsort(values[rows], kind="stable")]
+    starts = np.flatnonzero(np.diff(values[rows])) + 1
+    return [(values[group[0]], group) for group in np.split(rows, starts) if len(group)]
+
+
+def _need_rows(triples: np.ndarray, queries: int, gallery: int) -> None:
+    for name, column, count in (("query", triples[:, :1], queries), ("gallery", triples[:, 1:], gallery)):
+        wrong = column[(column < 0) | (column >= count)]
+        if len(wrong):
+            raise IndexError(f"{name} row {wrong[0]} of a triple is not in the embeddings, which have {count} rows")
