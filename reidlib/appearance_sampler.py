@@ -15,8 +15,9 @@ class AppearanceSampler(Sampler[list[int]]):
     `split_budget`. A person in one outfit gives all images from it, one with fewer outfits than `appearances` has all
     of them in the batch.
     Source: Xu et al., Identity-aware Feature Decoupling Learning for Clothing-change Person Re-identification (2025),
-    which names the proportional version but states no numbers; 8 persons, 2 outfits and 8 images are this library's
-    choice.
+    section II-B, which describes the proportional version in words; the equal one is of Liu et al., Long-term
+    Person Re-identification with Dramatic Appearance Change (2022). Neither 8 persons nor 2 outfits and 8 images of
+    each are stated: they are this library's choice.
 
     pids, clothes: integers (n,), one an image; images with a negative pid are never drawn, and clothes are numbered
     over the data set or for each person, a negative number being an outfit as any other. persons: identities in a

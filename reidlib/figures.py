@@ -5,6 +5,8 @@ import textwrap
 import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
+import torch
+from torch.nn import functional as F
 
 RIGHT, WRONG, JUNK, QUERY = "#0072B2", "#D55E00", "#888888", "#222222"
 MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
@@ -25,6 +27,20 @@ def picture(axis, image, title: str = "", colour: str | None = None) -> None:
         spine.set(visible=colour is not None, color=colour, linewidth=2.5)
     if title:
         axis.set_title(title, color=colour or "black", fontsize=8, pad=4)
+
+
+def heat(image, weights, low: float = 0.0, high: float = 1.0) -> np.ndarray:
+    """A picture under a map of weights: uint8 (3, h, w).
+
+    image: uint8 (3, h, w), shown in grey; weights: float (h', w'), brought to its size bilinearly and coloured, dark at
+    `low` and bright yellow at `high`.
+    """
+    image = np.asarray(image)
+    size = image.shape[1:]
+    spread = F.interpolate(torch.as_tensor(np.asarray(weights, np.float32))[None, None], size=size, mode="bilinear")
+    share = (spread[0, 0].numpy() - low) / max(high - low, 1e-9)
+    colours = plt.get_cmap("inferno")(share.clip(0, 1))[..., :3].transpose(2, 0, 1)
+    return (0.45 * image.mean(0) + 0.55 * 255 * colours).round().astype(np.uint8)
 
 
 def grid(rows: list[list], titles=None, labels=None, colours=None, width: float = 0.62):

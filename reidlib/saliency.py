@@ -1,60 +1,114 @@
-"""Where a network looks: Grad-CAM, and attention weights by the part of the body that they fall on."""
+"""Where a network looks: Grad-CAM, and the mean of attention weights on parts of the person."""
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from torch.nn import functional as F
+
+CLASSES = 256
+AT_ONCE = 256
 
 
 def grad_cam(maps: Tensor, score: Tensor) -> Tensor:
-    """Grad-CAM of scores: (b, h, w) in [0, 1], the places of a feature map that raise its image's score.
+    """How much each position of a feature map speaks for a score: (b, h, w) between 0 and 1, without a graph.
 
-    Each channel weighs by the mean over all places of the derivative of the score; the weighted sum of the channels is
-    cut off at 0 and divided by its greatest value, so an image whose score nothing raises is 0 everywhere.
+    maps: float (b, c, h, w), from which the score was computed, not under torch.no_grad. score: (b,), one number an
+    image, which depends on this image alone (batch norms in eval mode).
+    The weight of a channel is the mean over its positions of d score / d maps; the sum of the channels so weighted,
+    with negative values set to 0, is divided by its maximum in the image. An image with no positive value stays 0.
+    The graph is kept, so that another score of the same maps can follow. Float32, or float64 where maps are.
     Source: Selvaraju et al., Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization (2017).
-
-    maps: float (b, c, h, w), part of the graph of score (b,), in which image i reaches score i alone (a model in eval
-    mode). The result has no gradient. Raises ValueError for shapes that do not fit and for a score without a graph.
+    Raises ValueError for other shapes and for a score that was not computed from the maps.
     """
     if maps.ndim != 4 or score.shape != maps.shape[:1]:
         raise ValueError(
-            f"grad_cam needs maps (b, c, h, w) and one score an image (b,), got {tuple(maps.shape)} and "
-            f"{tuple(score.shape)}"
+            f"grad_cam needs maps (b, c, h, w) and a score (b,), got {tuple(maps.shape)} and {tuple(score.shape)}"
         )
-    if not (maps.requires_grad and score.requires_grad):
-        raise ValueError("grad_cam needs maps and a score with gradients: compute both outside of torch.no_grad")
-    (slopes,) = torch.autograd.grad(score.sum(), maps)
-    found = (slopes.mean((2, 3), keepdim=True) * maps.detach()).sum(1).float().relu()
-    return found / found.amax((1, 2), keepdim=True).clamp(min=torch.finfo(found.dtype).tiny)
+    gradient = None
+    if maps.requires_grad and score.requires_grad:
+        (gradient,) = torch.autograd.grad(score.sum(), maps, retain_graph=True, allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            "the score has no gradient with respect to the maps: compute it from these very maps, outside torch.no_grad"
+        )
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    weights = gradient.to(dtype).mean((2, 3), keepdim=True)
+    cam = (weights * maps.detach().to(dtype)).sum(1).relu()
+    highest = cam.amax((1, 2), keepdim=True)
+    return torch.where(highest > 0, cam / highest, 0)
 
 
-def attention_by_part(weights: Tensor, parts: Tensor, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
-    """Mean weight over the pixels of each group of parts, all images together; NaN for a group without a pixel.
+def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (b, h, w) at the size (H, W) of the images, bilinear with pixel areas aligned: (b, H, W), float32 at least.
 
-    weights: float (b, 1, h, w), such as W_I of `reidlib.models.ifd`, brought to the size of the maps bilinearly.
-    parts: uint8 (b, H, W). groups: name -> class numbers. Raises ValueError for shapes that do not fit.
+    Raises ValueError for maps of another number of axes.
     """
-    if weights.ndim != 4 or weights.shape[1] != 1 or parts.ndim != 3 or len(parts) != len(weights):
+    if maps.ndim != 3:
+        raise ValueError(f"upsample needs maps (b, h, w), got {tuple(maps.shape)}")
+    maps = maps.to(torch.promote_types(maps.dtype, torch.float32))
+    return F.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
+
+
+def attention_by_part(
+    weights: Tensor, parts: Tensor, groups: Mapping[str, Sequence[int] | Sequence[bool] | np.ndarray | Tensor]
+) -> dict[str, float]:
+    """Mean attention weight on the pixels of each group of classes, over all images together.
+
+    weights: float (b, 1, h, w), such as those of `reidlib.models.ifd.Decoupled`, brought to the size of the label maps
+    by `upsample`. parts: uint8 (b, H, W), class numbers, on the same device. groups: name -> the class numbers of the
+    group (as `reidlib.data.parsing.members` gives), or a bool table that says for class 0, 1, ... whether it belongs.
+    Every pixel counts the same, so an image with few pixels of a group says little about it. NaN where a group has no
+    pixel. Raises ValueError for other shapes, for other types of parts and for a group that is neither.
+    """
+    if weights.ndim != 4 or weights.shape[1] != 1 or parts.ndim != 3 or len(weights) != len(parts):
         raise ValueError(
             f"attention_by_part needs weights (b, 1, h, w) and parts (b, H, W), got {tuple(weights.shape)} and "
             f"{tuple(parts.shape)}"
         )
-    pixels = F.interpolate(weights.float(), size=parts.shape[1:], mode="bilinear", align_corners=False)[:, 0]
-    chosen = {name: torch.isin(parts, torch.tensor(list(values)).to(parts)) for name, values in groups.items()}
-    return {name: float(pixels[mask].double().mean()) for name, mask in chosen.items()}
+    if parts.dtype != torch.uint8:
+        raise ValueError(f"parts must be uint8 class numbers, got {parts.dtype}")
+    tables = {name: _table(name, group).to(parts.device) for name, group in groups.items()}
+    totals, counts = dict.fromkeys(groups, 0.0), dict.fromkeys(groups, 0)
+    for some, labels in zip(weights.detach().split(AT_ONCE), parts.split(AT_ONCE), strict=True):
+        values = upsample(some[:, 0], labels.shape[1:])
+        for name, table in tables.items():
+            chosen = table[labels.long()]
+            totals[name] += float(values.masked_fill(~chosen, 0).sum(dtype=torch.float64))
+            counts[name] += int(chosen.sum())
+    return {name: totals[name] / counts[name] if counts[name] else float("nan") for name in groups}
 
 
 def outline(parts: Tensor) -> Tensor:
-    """The edge of a person: bool (b, H, W), pixels of the person beside the background and the other way round.
+    """Pixels along the outline of the person, two pixels wide: bool (b, H, W).
 
-    parts: (b, H, W), 0 for the background. Beside means one of the four neighbours; the image's border is no edge.
+    parts: label maps (b, H, W), 0 being the background. Marked are pixels of the person with background above, below,
+    left or right of them, and pixels of the background with the person there. The frame of the image is no background.
+    Raises ValueError for another number of axes.
     """
+    if parts.ndim != 3:
+        raise ValueError(f"outline needs label maps (b, H, W), got {tuple(parts.shape)}")
     person = parts > 0
     edge = torch.zeros_like(person)
-    across, down = person[:, :, 1:] != person[:, :, :-1], person[:, 1:] != person[:, :-1]
-    edge[:, :, 1:] |= across
-    edge[:, :, :-1] |= across
-    edge[:, 1:] |= down
-    edge[:, :-1] |= down
+    for axis in (1, 2):
+        length = parts.shape[axis] - 1
+        crossing = person.narrow(axis, 0, length) != person.narrow(axis, 1, length)
+        edge.narrow(axis, 0, length).logical_or_(crossing)
+        edge.narrow(axis, 1, length).logical_or_(crossing)
     return edge
+
+
+def _table(name: str, group: Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> Tensor:
+    """A group of classes as a bool table of all 256."""
+    given = torch.as_tensor(group).cpu()
+    table = torch.zeros(CLASSES, dtype=torch.bool)
+    if given.ndim == 1 and given.numel() == 0:
+        return table
+    if given.ndim != 1 or given.is_floating_point() or given.is_complex():
+        raise ValueError(f"group {name!r} must list class numbers or be a bool table of classes, got {group!r}")
+    numbers = given.nonzero()[:, 0] if given.dtype == torch.bool else given.long()
+    if numbers.numel() and (numbers.min() < 0 or numbers.max() >= CLASSES):
+        raise ValueError(f"group {name!r} has a class outside 0 to {CLASSES - 1}, the values of a label map: {group!r}")
+    table[numbers] = True
+    return table

@@ -54,6 +54,22 @@ def test_ranked_lists_mark_right_and_wrong_by_colour_and_sign():
     assert colours[1] == matplotlib.colors.to_rgba(figures.WRONG)
 
 
+def test_heat_is_brightest_where_the_weight_is_highest():
+    image = torch.full((3, 8, 4), 100, dtype=torch.uint8)
+    found = figures.heat(image, [[0.0], [1.0]])
+    assert found.dtype == np.uint8
+    assert found.shape == (3, 8, 4)
+    assert (np.diff(found.astype(int).sum(0), axis=0) >= 0).all()
+    top, bottom = found[:, 0, 0], found[:, -1, 0]
+    assert top.tolist() == [
+        45 + round(0.55 * 255 * v) for v in (0.001462, 0.000466, 0.013866)
+    ]  # the dark end of inferno
+    assert bottom.tolist() == [45 + round(0.55 * 255 * v) for v in (0.988362, 0.998364, 0.644924)]
+    low = figures.heat(image, [[0.2]], low=0.2, high=0.6)
+    assert (low == figures.heat(image, [[-5.0]], low=0.2, high=0.6)).all()
+    assert (figures.heat(image, [[0.6]], low=0.2, high=0.6) == figures.heat(image, [[9.0]], low=0.2, high=0.6)).all()
+
+
 def test_dots_and_curves_also_without_runs():
     table = pd.DataFrame({"arm": ["a", "b"], "mAP": [1.0, 2.0], "low": [0.5, np.nan], "high": [1.5, np.nan]})
     axis = figures.dots(table, "mAP", "low", "high", "arm", "mAP (%)").axes[0]

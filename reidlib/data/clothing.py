@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from reidlib.data.augment import Augment, random_erasing
+from reidlib.data.augment import Augment
 from reidlib.data.parsing import check, members
 
 
@@ -71,17 +71,16 @@ def views(
     scheme: str = "drawn",
     sets: str = "upper+lower",
     augment: Augment | None = None,
-    erasing: float = 0.0,
     generator: torch.Generator | None = None,
 ) -> Views:
     """The three inputs of stored images uint8 (b, 3, h, w) with label maps uint8 (b, h, w), on their device.
 
-    augment: its geometry is drawn once a sample, for the image and its map alike (None: none); the clothes are then
-    blanked to the mean colour. erasing: probability of random erasing, last and on `images` only, with the area and
-    value of `augment`. scheme, sets: see `clothing_pixels`. All is drawn from `generator`.
+    augment: its geometry is drawn once a sample, from `generator`, for the image and its map alike (None: none); the
+    clothes are then blanked to the mean colour. Erase afterwards, in `images` alone. scheme, sets: see
+    `clothing_pixels`.
 
     An image whose file had no map, when others have one, is background all over: nothing is blanked, `masked` equals
-    its image before erasing, and its `clothing` is False everywhere.
+    its image, and its `clothing` is False everywhere.
     Raises ValueError without label maps or with maps of another shape, if `augment` erases or removes the background,
     and as `clothing_pixels` does.
     """
@@ -97,18 +96,14 @@ def views(
         raise ValueError(f"label maps must be uint8 {wanted} beside these images, not {_kind(parts)}")
     if augment.erasing:
         raise ValueError(
-            f"augment.erasing={augment.erasing} would erase the masked image too; pass erasing={augment.erasing} to "
-            "views, and an augment without it"
+            f"augment.erasing={augment.erasing} would erase the masked image too; leave it 0, and use random_erasing on "
+            "the images alone afterwards"
         )
     if not augment.background:
         raise ValueError("augment.background=False would blank what the masked image must keep; leave it True")
     whole, parts = augment(images, parts, generator)
     clothing = clothing_pixels(parts, scheme, sets)
-    masked = mask_clothing(whole, clothing)
-    if erasing:
-        area, value = augment.erasing_area, augment.erasing_value
-        whole = random_erasing(whole, erasing, area, value=value, generator=generator)
-    return Views(whole, masked, clothing)
+    return Views(whole, mask_clothing(whole, clothing), clothing)
 
 
 def _kind(x: Tensor) -> str:

@@ -26,12 +26,12 @@ def clothing_contrast(
     Anchor i gives -1/|P_i| sum over p in P_i of w_p log(exp s_ip / (exp s_ip + sum over N_i of exp s_ij)): P_i are the
     other images of its identity, N_i those of other identities. The denominator holds one positive at a time, so that
     positives do not compete. w_p is 1/T where both outfits are known and differ, otherwise 1: T below 1 stresses pairs
-    in different outfits, T = 1 weighs all alike. An anchor without a positive is left out of the mean; when there is no
-    other the loss is 0, and so it is without a negative. The paper states neither temperature nor T: 1/16 and 0.5 are
-    this library's choice.
+    in different outfits, T = 1 weighs all alike. The mean is taken over the anchors with a positive, in the paper over
+    the batch: when there is none the loss is 0, and so it is without a negative. The paper states neither temperature
+    nor T: 1/16 and 0.5 are this library's choice.
 
-    features: float (b, d), L2-normalised; pids: integers (b,); clothes: integers (b,), the outfit of each image, which is
-    compared within an identity only, negative where it is unknown. valid: bool (b,), False for rows to leave out as
+    features: float (b, d), L2-normalised; pids: integers (b,); clothes: integers (b,), the outfit of each image, -1
+    where it is unknown; only outfits of one identity are compared. valid: bool (b,), False for rows to leave out as
     anchor, positive and negative, such as images without clothing; None for none.
     Raises ValueError for shapes that do not fit, and unless temperature and T are positive.
 
@@ -57,8 +57,8 @@ def supervised_contrast(
 
     Anchor i gives -1/|P_i| sum over p in P_i of log(exp s_ip / sum over all j other than i of exp s_ij): here the
     positives compete with each other, and the least value is log |P_i|. It is `clothing_contrast` with T = 1 where
-    every anchor has one positive. Khosla et al. sum over the anchors; here they are averaged, and left out without a
-    positive, as in `clothing_contrast`. Arguments and errors as there.
+    every anchor has one positive. Khosla et al. sum over the anchors; here the mean is taken over those that have a
+    positive. Arguments and errors as for `clothing_contrast`.
 
     >>> supervised_contrast(torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]), temperature=1)
     tensor(0.3133)

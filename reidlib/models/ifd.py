@@ -107,7 +107,7 @@ class IFD(nn.Module):
         clothing: Tensor | None = None,
         use_attention: bool = True,
     ) -> Decoupled:
-        """What the streams and the clothing branch see in a batch.
+        """What the streams and the clothing branch make of a batch (Eqs. 1 and 2, section II-B).
 
         images: float (b, 3, H, W), ImageNet-normalised. masked: the same images without their clothes, of the same
         shape; needed by a model with an attention stream. clothing: bool (b, H, W), the clothing pixels; None leaves

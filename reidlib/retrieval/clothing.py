@@ -80,7 +80,8 @@ def hard_triples(query_frame: pd.DataFrame, gallery_frame: pd.DataFrame) -> np.n
     """Triples in which clothes mislead: int64 (t, 3), places of query, positive and negative in their frames, from 0.
 
     The positive is the query's person in another camera and in other clothes, the negative another person in the very
-    outfit design of the query (column `look`, which drawn data have), in any camera; every pair of both is a triple.
+    outfit design of the query (column `look`, which drawn data have), in another camera than the query too, so that no
+    background helps it; every pair of both is a triple.
     Ordered by query, positive, negative. Distractors and junk are in none. (0, 3) when there is no such triple.
     Raises ValueError for frames without `look` and as :class:`ClothesChange` does.
     """
@@ -93,11 +94,12 @@ def hard_triples(query_frame: pd.DataFrame, gallery_frame: pd.DataFrame) -> np.n
     positives = ClothesChange().match(query_frame, gallery_frame).positives
     known = (gallery_frame["pid"] >= 1) & (gallery_frame["look"] >= 0)
     wearers = dict(_rows_by(gallery_frame["look"].to_numpy(), known.to_numpy()))
-    pids, looks = gallery_frame["pid"].to_numpy(), query_frame["look"].to_numpy()
+    pids, camids = (gallery_frame[name].to_numpy() for name in ("pid", "camid"))
     triples = [np.empty((0, 3), np.int64)]
-    for query, pid in enumerate(query_frame["pid"].to_numpy()):
-        same_look = wearers.get(looks[query], np.empty(0, np.int64))
-        pairs = np.meshgrid(positives[query], same_look[pids[same_look] != pid], indexing="ij")
+    for query, (pid, camid, look) in enumerate(query_frame[["pid", "camid", "look"]].itertuples(index=False)):
+        same_look = wearers.get(look, np.empty(0, np.int64))
+        others = same_look[(pids[same_look] != pid) & (camids[same_look] != camid)]
+        pairs = np.meshgrid(positives[query], others, indexing="ij")
         positive, negative = (rows.reshape(-1) for rows in pairs)
         triples.append(np.stack([np.full_like(positive, query), positive, negative], axis=1))
     return np.concatenate(triples)
