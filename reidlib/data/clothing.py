@@ -96,8 +96,8 @@ def views(
         raise ValueError(f"label maps must be uint8 {wanted} beside these images, not {_kind(parts)}")
     if augment.erasing:
         raise ValueError(
-            f"augment.erasing={augment.erasing} would erase the masked image too; leave it 0, and use random_erasing on "
-            "the images alone afterwards"
+            f"augment.erasing={augment.erasing} would erase the masked image too; leave it 0, and use random_erasing "
+            "on the images alone afterwards"
         )
     if not augment.background:
         raise ValueError("augment.background=False would blank what the masked image must keep; leave it True")

@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from reidlib.data import parsing
-from reidlib.data.augment import Augment, normalise, random_erasing
+from reidlib.data.augment import Augment, normalise
 from reidlib.data.clothing import Views, clothing_pixels, mask_clothing, views
 from reidlib.data.decode import ImageError
 from reidlib.data.pedestrians import draw
@@ -153,34 +153,9 @@ def test_geometry_is_that_of_augment():
     torch.testing.assert_close(seen.masked, mask_clothing(expected, clothing_pixels(moved)), rtol=0, atol=0)
 
 
-def test_erasing_touches_the_image_alone():
-    images, parts = people()
-    plain = views(images, parts, augment=GEOMETRY, generator=seeded(5))
-    erased = views(images, parts, augment=GEOMETRY, erasing=1.0, generator=seeded(5))
-    assert torch.equal(plain.masked, erased.masked)
-    assert torch.equal(plain.clothing, erased.clothing)
-    assert (plain.images != erased.images).flatten(1).any(1).all()
-
-
-def test_erasing_is_the_last_draw_with_the_area_and_value_of_augment():
-    images, parts = people()
-    augment = Augment(flip=0.5, erasing_area=(0.3, 0.35), erasing_value=(7.0, 8.0, 9.0))
-    seen = views(images, parts, augment=augment, erasing=0.5, generator=seeded(1))
-    generator = seeded(1)
-    expected, _ = augment(images, parts, generator)
-    expected = random_erasing(expected, 0.5, (0.3, 0.35), value=(7.0, 8.0, 9.0), generator=generator)
-    torch.testing.assert_close(seen.images, expected, rtol=0, atol=0)
-    holes = (seen.images[:, 0] == 7) & (seen.images[:, 2] == 9)
-    shares = holes.flatten(1).float().mean(1)
-    assert 5 < (shares > 0).sum() < 27
-    assert shares.max() == pytest.approx(0.325, abs=0.05)
-    assert not (seen.masked == 7).any()
-
-
 def test_a_generator_repeats_and_another_does_not():
     images, parts = people()
-    options = {"augment": GEOMETRY, "erasing": 0.5}
-    first, again, other = (views(images, parts, generator=seeded(k), **options) for k in (0, 0, 1))
+    first, again, other = (views(images, parts, augment=GEOMETRY, generator=seeded(k)) for k in (0, 0, 1))
     for name in ("images", "masked", "clothing"):
         assert torch.equal(getattr(first, name), getattr(again, name))
         assert not torch.equal(getattr(first, name), getattr(other, name))
@@ -188,7 +163,7 @@ def test_a_generator_repeats_and_another_does_not():
 
 def test_what_would_spoil_the_masked_image_is_refused():
     images, parts = people(2)
-    with pytest.raises(ValueError, match=r"augment.erasing=0.5 would erase the masked image too; pass erasing=0.5"):
+    with pytest.raises(ValueError, match=r"augment.erasing=0.5 would erase the masked image too; leave it 0"):
         views(images, parts, augment=Augment(erasing=0.5))
     with pytest.raises(ValueError, match=r"background=False would blank what the masked image must keep"):
         views(images, parts, augment=Augment(background=False))
@@ -206,7 +181,7 @@ def test_no_label_maps():
 
 def test_an_empty_batch():
     images, parts = people(2)
-    seen = views(images[:0], parts[:0], augment=FLAT, erasing=0.5)
+    seen = views(images[:0], parts[:0], augment=FLAT)
     assert seen.images.shape == seen.masked.shape == (0, 3, 24, 12)
     assert seen.clothing.shape == (0, 24, 12)
 
@@ -225,8 +200,8 @@ def test_drawn_people():
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_on_a_gpu():
     images, parts = people()
-    here = views(images, parts, augment=FLAT, erasing=0.5, generator=seeded())
-    there = views(images.cuda(), parts.cuda(), augment=FLAT, erasing=0.5, generator=seeded())
+    here = views(images, parts, augment=FLAT, generator=seeded())
+    there = views(images.cuda(), parts.cuda(), augment=FLAT, generator=seeded())
     assert torch.equal(here.clothing, there.clothing.cpu())
     torch.testing.assert_close(here.images, there.images.cpu())
     torch.testing.assert_close(here.masked, there.masked.cpu())
@@ -262,7 +237,7 @@ def test_an_image_without_a_map_keeps_its_clothes(files):
     assert seen.clothing.flatten(1).sum(1).tolist() == [32, 0, 32]
     assert torch.equal(seen.masked[1], seen.images[1])
     assert not torch.equal(seen.masked[0], seen.images[0])
-    moved = stored_views(paths, [masks[0], None, masks[2]], augment=GEOMETRY, erasing=1.0, generator=seeded())
+    moved = stored_views(paths, [masks[0], None, masks[2]], augment=GEOMETRY, generator=seeded())
     assert not moved.clothing[1].any()
     assert torch.equal(moved.masked[1], GEOMETRY(*stored(paths, masks), seeded())[0][1])
 

@@ -18,7 +18,7 @@ def frame(pids, camids, clothes, looks):
 #              person 1 in look 5 and in look 6; person 2 in look 7, which nobody shares
 QUERY = frame([1, 1, 2], [0, 1, 0], [10, 11, 20], [5, 6, 7])
 GALLERY = frame(
-    # 0 same look, 1 other look, 2 same camera, 3-4 person 3 in look 5, 5 junk, 6 distractor, 7 person 3 in look 6, 8-9
+    # 0 same look, 1 other look, 2 same camera, 3-4 person 3 in look 5 (3 under the query's camera), 5 junk, ...
     [1, 1, 1, 3, 3, -1, 0, 3, 2, 2],
     [1, 1, 0, 0, 2, 2, 2, 1, 1, 1],
     [10, 11, 11, 30, 30, -1, -1, 31, 20, 21],
@@ -27,16 +27,16 @@ GALLERY = frame(
 
 
 def test_by_hand():
-    assert hard_triples(QUERY, GALLERY).tolist() == [[0, 1, 3], [0, 1, 4]]
+    assert hard_triples(QUERY, GALLERY).tolist() == [[0, 1, 4]]
     other_camera = GALLERY.assign(camid=2)
     assert hard_triples(QUERY, other_camera).tolist() == [[0, 1, 3], [0, 1, 4], [0, 2, 3], [0, 2, 4], [1, 0, 7]]
 
 
 def test_rows_are_places_in_the_frames_given():
     query, gallery = QUERY.set_index(np.array([50, 9, 3])), GALLERY.set_index(np.arange(10) * 7)
-    assert hard_triples(query, gallery).tolist() == [[0, 1, 3], [0, 1, 4]]
+    assert hard_triples(query, gallery).tolist() == [[0, 1, 4]]
     found = hard_triples(QUERY[::-1], GALLERY[::-1])
-    assert found.tolist() == [[2, 8, 5], [2, 8, 6]]
+    assert found.tolist() == [[2, 8, 5]]
 
 
 def test_an_unknown_look_is_shared_with_nobody():
@@ -56,6 +56,7 @@ def reference(query, gallery):
             and positive.clothes != anchor.clothes
             and negative.pid not in (anchor.pid, 0, -1)
             and negative.look == anchor.look
+            and negative.camid != anchor.camid
         )
         if right:
             found.append([q, p, n])
@@ -88,6 +89,7 @@ def test_drawn_people(preset):
     assert (anchor["look"].to_numpy() != positive["look"].to_numpy()).all()
     assert (anchor["pid"].to_numpy() != negative["pid"].to_numpy()).all()
     assert (anchor["look"].to_numpy() == negative["look"].to_numpy()).all()
+    assert (anchor["camid"].to_numpy() != negative["camid"].to_numpy()).all()
     # whoever goes by clothes ranks every triple wrongly, whoever goes by the person every one rightly
     by_look, by_person = (
         [torch.nn.functional.one_hot(torch.tensor(side[name].to_numpy())).float() for side in (query, gallery)]
