@@ -21,7 +21,7 @@ PAGES = [
     "book/datasets/overview",
     "book/datasets/your_data",
 ]
-CHAPTERS = ["data", "metrics", "samplers", "triplet", "explore", "your_data"]
+CHAPTERS = ["data", "metrics", "samplers", "triplet", "clothing", "explore", "your_data"]
 PAGES += [f"notebooks/{name}" for name in CHAPTERS]
 
 
@@ -44,14 +44,16 @@ def book(tmp_path_factory):
 
 def test_it_says_what_it_does_and_where_the_book_is(book):
     build, said = book
-    assert "run 4/4, " in said
-    assert {"triplet", "samplers"} <= set(re.findall(r"run \d/4, (\w+) ", said))
+    assert "run 6/6, " in said
+    assert {"triplet", "samplers", "clothing"} <= set(re.findall(r"run \d/6, (\w+) ", said))
     assert str(build / "tiny" / "html" / "index.html") in said
     assert {r.arm for r in load_all(build / "runs")} == {
         "triplet",
         "lossless",
         "random@paper",
         "cluster-k8@paper",
+        "baseline@paper",
+        "ifd@paper",
     }
 
 
