@@ -10,6 +10,7 @@ SETS = ("prcc-like", "ltcc-like")
 # R1 when clothes change, as the paper has it in kind
 ARMS = {"baseline": 24, "ikt": 50, "cbd": 51, "ifd-cl": 58, "ifd": 65, "ifd-pk": 60, "ifd-ras": 62}
 ORDERINGS = [f"P2-C{number}" for number in (1, 2, 3, 4, 5, 6, 8)]
+PAPER_ONLY = {"ifd-t1-heavier"}  # quoted arms without a run at chosen settings
 
 
 def arms(**changes):
@@ -60,13 +61,14 @@ def test_every_arm_of_a_claim_is_in_the_grid_at_both_settings():
     known = grid.read("clothing").arms
     for claim in claims.load("P2"):
         for arm in p2.arms(claim.compare):
-            assert arm in known, (claim.id, arm)
+            assert (arm in known) != (arm in PAPER_ONLY), (claim.id, arm)
             assert f"{arm}@paper" in known, (claim.id, arm)
+        assert not PAPER_ONLY & set(p2.arms(claim.compare, optional=False)), claim.id
 
 
 def test_quoted_arms_are_optional():
     compare = claims.get("P2-C5").compare
-    assert p2.arms(compare) == ["ifd", "ifd-cl", "ifd-t1"]
+    assert p2.arms(compare) == ["ifd", "ifd-cl", "ifd-t1", "ifd-t1-heavier"]
     assert p2.arms(compare, optional=False) == ["ifd", "ifd-cl"]
     assert p2.arms(claims.get("P2-C11").compare) == []
 
@@ -176,12 +178,67 @@ def test_c3_and_c8_quote_the_sampler_without_the_loss(judge):
     assert judge("P2-C3", arms(baseline_ras=60)).status == "reproduced"
 
 
+@pytest.mark.parametrize("settings", ["paper", "chosen"])
+@pytest.mark.parametrize(
+    ("claim", "quoted", "text"),
+    [
+        ("P2-C1", {"baseline_ras": 40}, "ifd 65.0 vs baseline-ras 40.0 R1 (+25.0, sd 1.0, 3 of 3 seeds)"),
+        ("P2-C4", {}, "ifd-pk 60.0 vs ikt 50.0 R1 (+10.0, sd 1.0, 3 of 3 seeds)"),
+        ("P2-C6", {"baseline_ras": 40}, "ifd-cl 58.0 vs baseline-ras 40.0 R1 (+18.0, sd 1.0, 3 of 3 seeds)"),
+    ],
+)
+def test_c1_c4_and_c6_quote_arms_with_the_same_sampler(judge, settings, claim, quoted, text):
+    verdict = judge(claim, arms(**quoted), settings)
+    for name in ("prcc", "ltcc"):
+        assert f"also {name} reproduced, {text}" in verdict.reason
+    without = judge(claim, {arm: ARMS[arm] for arm in p2.arms(claims.get(claim).compare, optional=False)}, settings)
+    assert (without.status, without.n) == ("reproduced", 3)
+    assert "also" not in without.reason
+
+
+@pytest.mark.parametrize("settings", ["paper", "chosen"])
+@pytest.mark.parametrize("claim", ORDERINGS)
+def test_quoted_arms_decide_nothing(judge, claim, settings):
+    compare = claims.get(claim).compare
+    needed = p2.arms(compare, optional=False)
+    quoted = set(p2.arms(compare)) - set(needed)
+    runs = {arm: ARMS[arm] for arm in needed}
+    for values in (0, 100, [50], [50, 40, 60]):
+        verdict = judge(claim, runs | dict.fromkeys(quoted, values), settings)
+        assert (verdict.status, verdict.n) == ("reproduced", 3), verdict.text
+        verdict = judge(claim, {"prcc-like": runs | dict.fromkeys(quoted, values), "ltcc-like": runs}, settings)
+        assert (verdict.status, verdict.n) == ("reproduced", 3), verdict.text
+        assert "also ltcc" not in verdict.reason or claim == "P2-C8"
+
+
 def test_c5_tells_the_denominator_from_the_weights(judge):
     verdict = judge("P2-C5", arms(ifd_t1=66))
     assert verdict.status == "reproduced"
     assert "also prcc reproduced, ifd-t1 66.0 vs ifd-cl 58.0 R1" in verdict.reason
     assert "also prcc inconclusive, ifd 65.0 vs ifd-t1 66.0 R1" in verdict.reason
     assert judge("P2-C5", arms(ifd=50, ifd_t1=80)).status == "contradicted"
+
+
+def test_c5_quotes_pairs_as_heavy_as_on_average_at_the_papers_settings(judge):
+    text = "also prcc weak, ifd 65.0 vs ifd-t1-heavier 64.5 R1 (+0.5, sd 1.0, 3 of 3 seeds)"
+    assert text in judge("P2-C5", arms(ifd_t1_heavier=64.5)).reason
+    chosen = judge("P2-C5", ARMS | {"ifd-t1-heavier@paper": 64.5}, "chosen")
+    assert chosen.status == "reproduced"
+    assert "heavier" not in chosen.reason
+
+
+def test_c8_quotes_the_outfits_of_a_person_in_a_batch(judge):
+    drawn = {"ifd": [1.5, 2, 2.5], "ifd-pk": 3, "ifd-ras": [1.96] * 3, "baseline": 9}
+    runs = {
+        arm: {"R1": value} | ({"outfits_a_person": drawn[arm]} if arm in drawn else {}) for arm, value in ARMS.items()
+    }
+    verdict = judge("P2-C8", {"prcc-like": runs, "ltcc-like": runs | {"ifd-pk": ARMS["ifd-pk"]}})
+    assert verdict.status == "reproduced"
+    assert verdict.reason.endswith(
+        "; prcc outfits of a person in a batch: ifd 2.0, ifd-pk 3.0, ifd-ras 2.0; "
+        "ltcc outfits of a person in a batch: ifd 2.0, ifd-ras 2.0; n=3 (prcc-like, ltcc-like, CPU)"
+    )
+    assert "outfits" not in judge("P2-C8", arms()).reason
 
 
 def test_four_of_five_seeds_are_enough(judge):
@@ -275,6 +332,34 @@ def test_c9_quotes_the_other_regions(judge):
     )
 
 
+def test_c9_quotes_what_place_alone_explains_and_how_it_began(judge):
+    place = {"head_place": [0.5, 0.6, 0.4], "clothes_place": [0.25, 0.3, 0.4]}  # 2, 2 and 1, as a mean 1.67
+    start = {"head_start": [0.42] * 3, "clothes_start": [0.4] * 3}
+    runs = {
+        "prcc-like": weights([0.6] * 3, [0.3] * 3, **place, **start),
+        "ltcc-like": weights([0.6] * 3, [0.3] * 3, **start, head_place=[0.5] * 3),  # no clothes_place
+    }
+    verdict = judge("P2-C9", runs)
+    assert verdict.reason == (
+        "prcc: head over clothes 2.00, above 1 in 3 of 3 seeds (head 0.60, clothes 0.30), "
+        "by place alone 1.67, before training 1.05; "
+        "ltcc: head over clothes 2.00, above 1 in 3 of 3 seeds (head 0.60, clothes 0.30), before training 1.05; "
+        "n=3 (prcc-like, ltcc-like, CPU)"
+    )
+    with pytest.raises(ValueError, match="attention_head_place of arm ifd must be a share from 0 to 1"):
+        judge("P2-C9", weights([0.6] * 3, [0.3] * 3, head_place=[60] * 3, clothes_place=[0.3] * 3))
+
+
+@pytest.mark.parametrize("other", [[0.01] * 3, [0.99] * 3, [0.5]])
+def test_c9_is_not_decided_by_place_or_start(judge, other):
+    others = {f"{region}_{kind}": other for region in ("head", "clothes") for kind in ("place", "start")}
+    for head, status in ((0.6, "reproduced"), (0.2, "contradicted")):
+        for one in ("head_place", "clothes_place", "head_start", "clothes_start"):
+            found = others | {one: [0.3] * len(other)}
+            verdict = judge("P2-C9", weights([head] * 3, [0.3] * 3, **found))
+            assert (verdict.status, verdict.n) == (status, 3), verdict.text
+
+
 def test_c9_needs_both_weights_as_shares(judge):
     without = judge("P2-C9", arms())
     assert without.status == "not run"
@@ -297,6 +382,37 @@ def test_c10_share_of_hard_triples_ranked_rightly(judge, status, ifd, baseline):
     assert verdict.status == status, verdict.text
     assert f"prcc: ifd {ifd:.1f} vs baseline {baseline:.1f} % of triples ({ifd - baseline:+.1f}" in verdict.reason
     assert judge("P2-C10", arms()).status == "not run"
+
+
+@pytest.mark.parametrize(
+    ("baseline", "ifd", "text"),
+    [
+        (8, 28, "baseline prefers the outfit (8%), so does ifd (28%)"),
+        (8.25, 80, "baseline prefers the outfit (8.2%), ifd the person (80%)"),
+        (60, 49.9, "baseline prefers the person (60%), ifd the outfit (49.9%)"),
+        (60, 50.1, "baseline prefers the person (60%), so does ifd (50.1%)"),
+        (50, 50.04, "baseline prefers neither (50%), so does ifd (50%)"),
+    ],
+)
+def test_c10_says_what_each_arm_prefers(judge, baseline, ifd, text):
+    runs = {"ifd": {"triples_right": ifd}, "baseline": {"triples_right": baseline}}
+    none = {arm: {"R1": 50} for arm in runs}
+    assert judge("P2-C10", runs).reason.endswith(f"; prcc: {text}; ltcc: {text}; n=3 (prcc-like, ltcc-like, CPU)")
+    verdict = judge("P2-C10", {"prcc-like": runs, "ltcc-like": none})
+    assert verdict.status == "not run"
+    assert f"; prcc: {text}; n=0" in verdict.reason
+
+
+def test_c10_is_not_decided_by_the_sides(judge):
+    both_prefer_the_outfit = {"ifd": {"triples_right": 28}, "baseline": {"triples_right": 8}}
+    assert judge("P2-C10", both_prefer_the_outfit).status == "reproduced"
+    both_prefer_the_person = {"ifd": {"triples_right": 60}, "baseline": {"triples_right": 90}}
+    assert judge("P2-C10", both_prefer_the_person).status == "contradicted"
+
+
+def test_c10_tells_means_over_the_seeds_that_both_have(judge):
+    runs = {"ifd": {"triples_right": [20, 20, 20, 90]}, "baseline": {"triples_right": [10, 10, 10]}}
+    assert "prcc: baseline prefers the outfit (10%), so does ifd (20%)" in judge("P2-C10", runs).reason
 
 
 def test_c11_is_arithmetic_on_the_printed_numbers(judge):

@@ -22,13 +22,50 @@ def arms(compare, optional=True):
 
 
 def ordering(compare, values):
-    """C1 to C6, C8: in every pair the first arm beats the second on the metric; pairs in `also` are only quoted."""
-    return each_pair(compare, values, unit=compare["metric"])
+    """C1 to C6, C8: in every pair the first arm beats the second on the metric.
+
+    Pairs in `also` and the arms' means of the entries in `quote` (name: what it is) are told and decide nothing.
+    """
+    notes = [
+        note
+        for dataset in compare["datasets"]
+        for name, text in compare.get("quote", {}).items()
+        for note in _means(names_in(compare["pairs"]), name, text, values, dataset)
+    ]
+    return each_pair(compare, values, unit=compare["metric"], notes=notes)
+
+
+def _means(arms, name, text, values, dataset):
+    """A note on the arms' means, in a list; arms without a value are left out, and without any the note."""
+    found = {arm: clean(values(arm, name, dataset)) for arm in arms}
+    numbers = ", ".join(f"{arm} {mean(group):.1f}" for arm, group in found.items() if group)
+    return [f"{short(dataset)} {text}: {numbers}"] if numbers else []
 
 
 def triples(compare, values):
-    """C10: the first arm ranks a larger share of the hard triples rightly than the second, by the ordering rule."""
-    return each_pair(compare, values, unit="% of triples")
+    """C10: the first arm ranks a larger share of the hard triples rightly than the second, by the ordering rule.
+
+    On which side of half each arm is, the person's or the outfit's, is told and decides nothing.
+    """
+    notes = [
+        f"{short(dataset)}: {text}"
+        for dataset in compare["datasets"]
+        for pair in compare["pairs"]
+        if (text := _preferences(pair[::-1], compare["metric"], values, dataset))
+    ]
+    return each_pair(compare, values, unit="% of triples", notes=notes)
+
+
+def _preferences(arms, name, values, dataset):
+    """What two arms prefer, "a prefers the outfit (8%), b the person (80%)"; empty without common seeds."""
+    groups = [clean(values(arm, name, dataset)) for arm in arms]
+    seeds = common_seeds(*groups)
+    if not seeds:
+        return ""
+    found = [round(mean({seed: group[seed] for seed in seeds}), 1) for group in groups]
+    sides = ["neither" if share == 50 else "the person" if share > 50 else "the outfit" for share in found]
+    second = f"so does {arms[1]}" if sides[0] == sides[1] else f"{arms[1]} {sides[1]}"
+    return f"{arms[0]} prefers {sides[0]} ({found[0]:g}%), {second} ({found[1]:g}%)"
 
 
 def no_lead(compare, values):
@@ -68,19 +105,18 @@ def attention(compare, values):
     """C9: mean attention weight on head over that on clothes; above 1 in every seed, or it is not reproduced.
 
     "weak" if only the mean ratio is above 1, "contradicted" if the ratio is below 1 in all of 3 seeds, 4 of 5. The
-    weights on the regions in `quote` are told and decide nothing.
+    weights on the regions in `quote`, and the ratio of the weights whose names have the endings in `other_ratios`
+    (ending: what it is), are told and decide nothing.
     """
     return joined([(short(dataset), _attention(compare, values, dataset)) for dataset in compare["datasets"]])
 
 
 def _attention(compare, values, dataset):
     arm, sides = compare["a"], (compare["high"], compare["low"])
-    head, clothes = (shares(values(arm, name, dataset), name, arm) for name in sides)
-    seeds = common_seeds(head, clothes)
-    if not seeds:
+    ratios = _ratios(arm, sides, values, dataset)
+    if not len(ratios):
         return Verdict("not run", f"no run of {arm} with {' and '.join(sides)}")
-    ratios = np.array([head[seed] / max(clothes[seed], TINY) for seed in seeds])
-    n, above = len(seeds), int((ratios > 1).sum())
+    n, above = len(ratios), int((ratios > 1).sum())
     if n < MIN_SEEDS:
         status = "inconclusive"
     elif above == n:
@@ -91,8 +127,19 @@ def _attention(compare, values, dataset):
         status = "weak" if ratios.mean() > 1 else "inconclusive"
     found = {name: shares(values(arm, name, dataset), name, arm) for name in (*sides, *compare.get("quote", ()))}
     weights = ", ".join(f"{name.partition('_')[2]} {mean(group):.2f}" for name, group in found.items() if group)
-    ratio = f"head over clothes {ratios.mean():.2f}, above 1 in {above} of {n} seeds ({weights})"
+    others = {
+        text: _ratios(arm, [f"{name}{ending}" for name in sides], values, dataset)
+        for ending, text in compare.get("other_ratios", {}).items()
+    }
+    beside = "".join(f", {text} {found.mean():.2f}" for text, found in others.items() if len(found))
+    ratio = f"head over clothes {ratios.mean():.2f}, above 1 in {above} of {n} seeds ({weights}){beside}"
     return Verdict(status, ratio if n >= MIN_SEEDS else f"{ratio}, {MIN_SEEDS} seeds are needed", n)
+
+
+def _ratios(arm, names, values, dataset):
+    """First over second of two weights of an arm, in each seed that has both, as an array."""
+    high, low = (shares(values(arm, name, dataset), name, arm) for name in names)
+    return np.array([high[seed] / max(low[seed], TINY) for seed in common_seeds(high, low)])
 
 
 def margins(compare, values):

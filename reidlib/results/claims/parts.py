@@ -69,10 +69,10 @@ def gap_asked(compare):
     return [f"asked for a gap above {compare['min_gap']:g}"] if "min_gap" in compare else []
 
 
-def each_pair(compare, values, unit=""):
+def each_pair(compare, values, unit="", notes=()):
     """In every pair of `pairs` the first arm beats the second, by more than `min_gap` if that is given.
 
-    The same pairs on further data sets (`quoted`) and further pairs (`also`) are quoted and decide nothing.
+    The same pairs on further data sets (`quoted`), further pairs (`also`) and `notes` are quoted and decide nothing.
     """
     pairs, gap = compare["pairs"], compare.get("min_gap")
     parts = [
@@ -82,7 +82,7 @@ def each_pair(compare, values, unit=""):
     ]
     elsewhere = also(pairs, compare.get("quoted", ()), compare, values, unit)
     further = also(compare.get("also", ()), compare["datasets"], compare, values, unit)
-    return joined(parts, [*gap_asked(compare), *elsewhere, *further])
+    return joined(parts, [*gap_asked(compare), *elsewhere, *further, *notes])
 
 
 def _pair(one, other, compare, values, dataset, **options):
