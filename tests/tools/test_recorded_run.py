@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from reidlib import warmstart
+from reidlib import results, warmstart
+from reidlib.data import drawn
 from reidlib.results import load_all
 from reidlib.workflow import grid
 
@@ -15,9 +17,13 @@ ROOT = Path(__file__).parents[2]
 SMALL = ["--device", "cpu", "--precision", "float32", "--dataset", "viper-like", "--height", "64", "--width", "32"]
 SMALL += ["--backbone", "resnet-small", "--weights", "none", "--seeds", "2"]
 SHORT = {"triplet": ["--images-seen", "192"], "samplers": ["--epochs", "2", "--iterations", "3"]}
+SHORT["clothing"] = ["--dataset", "ltcc-like", "--height", "32", "--width", "16", "--epochs", "1"]
+SHORT["clothing"] += ["--stage1-epochs", "1"]
+DATA = {"clothing": "ltcc-like"}  # the others: viper-like
 STATED = {
     "triplet": {"images_seen": 192, "learning_rate": 1e-4},
     "samplers": {"epochs": 2, "batch_size": 32, "eps": 0.5, "temperature": 0.09, "learning_rate": 3.5e-4},
+    "clothing": {"epochs": 1, "stage1_epochs": 1, "learning_rate": 3.5e-4, "kernel": 7, "height": 32},
 }
 MISSING = """
 import sys
@@ -86,7 +92,9 @@ def test_arms_are_those_of_the_grid_at_the_stated_settings(chapter, tool, tmp_pa
         small = {"backbone": "mildnet-small"} if arm.startswith("mildnet") else {}
         assert parameters["seed"] == 1
         assert parameters["arm"] == arm
-        wanted = of_grid.common | of_grid.arms[arm] | STATED[chapter] | small | {"dataset": "viper-like"}
+        wanted = (
+            of_grid.common | of_grid.arms[arm] | STATED[chapter] | small | {"dataset": DATA.get(chapter, "viper-like")}
+        )
         assert {name: parameters.get(name) for name in wanted} == wanted
 
 
@@ -115,11 +123,71 @@ def test_people_and_warm_starts_are_made_before_the_runs(tool, tmp_path, monkeyp
         ("samplers", ["--weights", "auto"], ["resnet-small"]),
         ("samplers", ["--weights", "auto", "--dataset", "market1501", "--root", "/data"], []),
         ("samplers", [], []),
+        ("clothing", ["--weights", "auto", "--dataset", "prcc", "--root", "/data"], []),
     ):
         chosen = tool.parse(words(chapter, tmp_path, *extra))
         tool.prepare([tool.given(chosen, arm, 0) for arm in chosen.experiment.arms])
         assert made == [(backbone, (64, 32)) for backbone in backbones]
         made.clear()
+
+
+def test_people_of_the_triples_are_drawn_once_for_all_runs(tool, tmp_path, monkeypatch):
+    """`drawn.draw_test` gives what it gave before, without drawing where the run asks for the tool's own people."""
+    draw_test, calls = drawn.draw_test, []
+
+    def counted(preset, size, data_seed=0, **changes):
+        calls.append((preset, size, data_seed, changes))
+        return draw_test(preset, size, data_seed, **changes)
+
+    monkeypatch.setattr(drawn, "draw_test", counted)
+    chosen = tool.parse(words("clothing", tmp_path, "--triple-looks", "0.5"))
+    tool.prepare([tool.given(chosen, arm, 0) for arm in chosen.experiment.arms])
+    for data_seed, looks in ((0, 0.5), (0, 0.5), (0, 0.6), (1, 0.5)):
+        given = ("ltcc-like", (32, 16), data_seed)
+        frame, images, parts = drawn.draw_test(*given, shared_looks=looks)
+        whole, pictures, maps = draw_test(*given, shared_looks=looks)
+        assert frame.equals(whole)
+        assert torch.equal(images, pictures)
+        assert torch.equal(parts, maps)
+    assert calls == [("ltcc-like", (32, 16), seed, {"shared_looks": looks}) for seed, looks in ((0, 0.6), (1, 0.5))]
+    calls.clear()
+    record = tool.run(chosen, tool.given(chosen, "ifd@paper", 0))
+    assert calls == []  # the notebook asks for the very people that were prepared
+    assert record.extra["triples"] > 0
+    assert tool.images_shown(record) == 921 // 64 * 64 * (1 + 2)  # a first stage, then both streams
+
+
+def test_the_chapter_on_clothes_has_its_own_size(tool):
+    chosen = tool.parse(["clothing"])
+    first = tool.given(chosen, "ifd@paper", 0)
+    assert (first["height"], first["width"], first["dataset"], first["backbone"]) == (384, 192, "ltcc-like", "resnet50")
+    assert tool.parse(["samplers"]).height == 256
+    chosen = tool.parse(["clothing", "--dataset", "prcc", "--root", "/data", "--parsing", "lip", "--epochs", "60"])
+    other = tool.given(chosen, "masked@paper", 2)
+    assert {name: other[name] for name in ("dataset", "root", "parsing", "epochs", "main_input", "ikt", "seed")} == {
+        "dataset": "prcc",
+        "root": "/data",
+        "parsing": "lip",
+        "epochs": 60,
+        "main_input": "masked",
+        "ikt": False,
+        "seed": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("parameters", "extra", "images"),
+    [
+        ({"images_seen": 192}, {"steps": 3}, 192),
+        ({"batch_size": 32}, {"steps": 6}, 6 * 32),
+        ({"persons": 8, "views": 8}, {"steps": 14, "passes": 64 * 14 * 3}, 64 * 14 * 3),
+    ],
+    ids=["triplet", "samplers", "clothing"],
+)
+def test_training_images_of_a_run(tool, parameters, extra, images):
+    data = {"dataset": "viper-like", "fingerprint": "f"}
+    record = results.Record("any", "any-0", parameters, 0, {"mAP": 50.0}, data=data, extra=extra)
+    assert tool.images_shown(record) == images
 
 
 def test_an_unknown_chapter_or_option_is_refused(tool, tmp_path, capsys):
