@@ -430,3 +430,17 @@ def test_c11_is_arithmetic_on_the_printed_numbers(judge):
 def test_c11_fails_where_a_margin_differs(ltcc, prcc):
     compare = claims.get("P2-C11").compare | {"margins": {"LTCC(CC)": ltcc, "PRCC(CC)": prcc}}
     assert p2.margins(compare, None).status == "contradicted"
+
+
+def test_runs_elsewhere_of_an_arm_that_is_only_quoted_do_not_take_the_place_of_those_that_decide(make):
+    def runs(machine, device, arms):
+        return [
+            make(f"{arm}@paper", seed, experiment="clothing", R1=value + seed, machine=machine, device=device,
+                 data={"dataset": dataset, "fingerprint": dataset})
+            for dataset in SETS for arm, value in arms.items() for seed in range(3)
+        ]  # fmt: skip
+
+    deciding = runs("some CPU", "cpu", {"ifd": 65, "baseline": 24})
+    others = runs("some GPU", "cuda", {"baseline": 30, "masked": 70, "baseline-ras": 31})
+    assert claims.verdict("P2-C1", deciding).status == "reproduced"
+    assert claims.verdict("P2-C1", deciding + others) == claims.verdict("P2-C1", deciding)

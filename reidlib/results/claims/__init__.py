@@ -98,12 +98,12 @@ def verdict(claim, records, settings="paper", dataset=None):
     arms = {arm: f"{arm}{SETTINGS[settings]}" for arm in arms_of(compare)}
     chapter = tables.paper(claim.paper)["chapter"]
     own = [record for record in records if record.experiment == chapter]
-    sets = {name: choose_set(own, arms.values(), name) for name in [*judged, *compare.get("quoted", ())]}
+    needed = [arms[arm] for arm in arms_of(compare, optional=False)]
+    sets = {name: choose_set(own, needed or arms.values(), name) for name in [*judged, *compare.get("quoted", ())]}
 
     def values(arm, name, dataset=judged[0]):
         return by_seed(sets[dataset].records, arms[arm], name)
 
-    needed = [arms[arm] for arm in arms_of(compare, optional=False)]
     missing = [(arm, name) for name in judged for arm in needed if arm not in {r.arm for r in sets[name].records}]
     lacking = {name for _, name in missing}
     if settings == "chosen" and 0 < len(lacking) < len(judged):  # the second verdict may be of fewer data sets
