@@ -6,7 +6,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 import seaborn as sns
 import torch
-from torch.nn import functional as F
+
+from reidlib.saliency import upsample
 
 RIGHT, WRONG, JUNK, QUERY = "#0072B2", "#D55E00", "#888888", "#222222"
 MARKS = {True: ("✓", RIGHT), False: ("✗", WRONG)}
@@ -36,9 +37,8 @@ def heat(image, weights, low: float = 0.0, high: float = 1.0) -> np.ndarray:
     `low` and bright yellow at `high`.
     """
     image = np.asarray(image)
-    size = image.shape[1:]
-    spread = F.interpolate(torch.as_tensor(np.asarray(weights, np.float32))[None, None], size=size, mode="bilinear")
-    share = (spread[0, 0].numpy() - low) / max(high - low, 1e-9)
+    spread = upsample(torch.as_tensor(np.asarray(weights, np.float32))[None], image.shape[1:])
+    share = (spread[0].numpy() - low) / max(high - low, 1e-9)
     colours = plt.get_cmap("inferno")(share.clip(0, 1))[..., :3].transpose(2, 0, 1)
     return (0.45 * image.mean(0) + 0.55 * 255 * colours).round().astype(np.uint8)
 

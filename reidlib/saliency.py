@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CLASSES = 256
-AT_ONCE = 256
+AT_ONCE = 256  # images
 
 
 def grad_cam(maps: Tensor, score: Tensor) -> Tensor:
@@ -51,16 +49,14 @@ def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(maps[:, None], size=tuple(size), mode="bilinear", align_corners=False)[:, 0]
 
 
-def attention_by_part(
-    weights: Tensor, parts: Tensor, groups: Mapping[str, Sequence[int] | Sequence[bool] | np.ndarray | Tensor]
-) -> dict[str, float]:
+def attention_by_part(weights: Tensor, parts: Tensor, groups: Mapping[str, Sequence[int]]) -> dict[str, float]:
     """Mean attention weight on the pixels of each group of classes, over all images together.
 
     weights: float (b, 1, h, w), such as those of `reidlib.models.ifd.Decoupled`, brought to the size of the label maps
     by `upsample`. parts: uint8 (b, H, W), class numbers, on the same device. groups: name -> the class numbers of the
-    group (as `reidlib.data.parsing.members` gives), or a bool table that says for class 0, 1, ... whether it belongs.
+    group, as `reidlib.data.parsing.members` gives.
     Every pixel counts the same, so an image with few pixels of a group says little about it. NaN where a group has no
-    pixel. Raises ValueError for other shapes, for other types of parts and for a group that is neither.
+    pixel. Raises ValueError for other shapes and for other types of parts.
     """
     if weights.ndim != 4 or weights.shape[1] != 1 or parts.ndim != 3 or len(weights) != len(parts):
         raise ValueError(
@@ -69,12 +65,12 @@ def attention_by_part(
         )
     if parts.dtype != torch.uint8:
         raise ValueError(f"parts must be uint8 class numbers, got {parts.dtype}")
-    tables = {name: _table(name, group).to(parts.device) for name, group in groups.items()}
+    numbers = {name: torch.tensor(group, dtype=parts.dtype, device=parts.device) for name, group in groups.items()}
     totals, counts = dict.fromkeys(groups, 0.0), dict.fromkeys(groups, 0)
     for some, labels in zip(weights.detach().split(AT_ONCE), parts.split(AT_ONCE), strict=True):
         values = upsample(some[:, 0], labels.shape[1:])
-        for name, table in tables.items():
-            chosen = table[labels.long()]
+        for name, group in numbers.items():
+            chosen = torch.isin(labels, group)
             totals[name] += float(values.masked_fill(~chosen, 0).sum(dtype=torch.float64))
             counts[name] += int(chosen.sum())
     return {name: totals[name] / counts[name] if counts[name] else float("nan") for name in groups}
@@ -97,18 +93,3 @@ def outline(parts: Tensor) -> Tensor:
         edge.narrow(axis, 0, length).logical_or_(crossing)
         edge.narrow(axis, 1, length).logical_or_(crossing)
     return edge
-
-
-def _table(name: str, group: Sequence[int] | Sequence[bool] | np.ndarray | Tensor) -> Tensor:
-    """A group of classes as a bool table of all 256."""
-    given = torch.as_tensor(group).cpu()
-    table = torch.zeros(CLASSES, dtype=torch.bool)
-    if given.ndim == 1 and given.numel() == 0:
-        return table
-    if given.ndim != 1 or given.is_floating_point() or given.is_complex():
-        raise ValueError(f"group {name!r} must list class numbers or be a bool table of classes, got {group!r}")
-    numbers = given.nonzero()[:, 0] if given.dtype == torch.bool else given.long()
-    if numbers.numel() and (numbers.min() < 0 or numbers.max() >= CLASSES):
-        raise ValueError(f"group {name!r} has a class outside 0 to {CLASSES - 1}, the values of a label map: {group!r}")
-    table[numbers] = True
-    return table

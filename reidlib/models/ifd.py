@@ -15,7 +15,7 @@ from torchvision.models import ResNet
 
 from reidlib.models.embedder import Embedder
 
-PICTURE_END = ("avgpool", "pool", "flatten", "fc")
+AFTER_THE_MAPS = ("avgpool", "pool", "flatten", "fc")  # layers of either trunk
 
 
 def feature_maps(base: Embedder) -> nn.Sequential:
@@ -33,7 +33,7 @@ def feature_maps(base: Embedder) -> nn.Sequential:
         block = base.trunk.layer4[0]
         block.conv2.stride = block.downsample[0].stride = (1, 1)
     layers = base.trunk.named_children()
-    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if name not in PICTURE_END))
+    return nn.Sequential(OrderedDict((name, layer) for name, layer in layers if name not in AFTER_THE_MAPS))
 
 
 @dataclass(frozen=True)

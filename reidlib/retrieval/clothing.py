@@ -92,8 +92,8 @@ def hard_triples(query_frame: pd.DataFrame, gallery_frame: pd.DataFrame) -> np.n
                 "data have it, since no real data set says who wears the same clothes"
             )
     positives = ClothesChange().match(query_frame, gallery_frame).positives
-    known = (gallery_frame["pid"] >= 1) & (gallery_frame["look"] >= 0)
-    wearers = dict(_rows_by(gallery_frame["look"].to_numpy(), known.to_numpy()))
+    known = np.flatnonzero((gallery_frame["pid"] >= 1) & (gallery_frame["look"] >= 0))
+    wearers = {look: known[places] for look, places in gallery_frame.iloc[known].groupby("look").indices.items()}
     pids, camids = (gallery_frame[name].to_numpy() for name in ("pid", "camid"))
     triples = [np.empty((0, 3), np.int64)]
     for query, (pid, camid, look) in enumerate(query_frame[["pid", "camid", "look"]].itertuples(index=False)):
@@ -131,14 +131,6 @@ def triple_ranks(query, gallery, triples: np.ndarray) -> np.ndarray:
         d_ap, d_an = ((anchor - gallery[other].double()).square().sum(1) for other in (positive, negative))
         right[start : start + step] = (d_ap < d_an).numpy()
     return right
-
-
-def _rows_by(values: np.ndarray, keep: np.ndarray):
-    """(value, rows that have it, ascending) for each value of the rows to keep."""
-    rows = np.flatnonzero(keep)
-    rows = rows[np.argsort(values[rows], kind="stable")]
-    starts = np.flatnonzero(np.diff(values[rows])) + 1
-    return [(values[group[0]], group) for group in np.split(rows, starts) if len(group)]
 
 
 def _need_rows(triples: np.ndarray, queries: int, gallery: int) -> None:
