@@ -6,7 +6,7 @@ SpCL cluster with. Memory grows with the pairs of images that share neighbours: 
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -53,7 +53,12 @@ def jaccard_distances(
     if k1 > len(features):
         log.warning("k1 = %d is more than the %d images: using k1 = %d", k1, len(features), len(features))
         k1 = len(features)
-    weights = _neighbour_weights(features, k1, k2)
+    numbers, cosines = (values.cpu().numpy() for values in _nearest(features, k1))
+
+    def pair(i: Tensor, j: Tensor) -> Tensor:
+        return 2 * (features[i] * features[j]).sum(dim=1) - 2
+
+    weights = neighbour_weights(numbers, 2 * cosines - 2, pair, k1, k2, features.device)
     if dense:
         return _dense(weights).to(features.device)
     return _graph(weights, below)
@@ -62,33 +67,46 @@ def jaccard_distances(
 def _nearest(features: Tensor, k: int, block: int = 1536) -> tuple[Tensor, Tensor]:
     """The k nearest of each image, itself first, then by falling cosine, equal cosines by number.
 
-    Result: int64 and float32 (n, k), numbers and cosines. Each product of two images is made once: a block of rows is
-    multiplied with the columns from its first row on, and serves both as rows and, turned, as columns.
+    Result: int64 and float32 (n, k), numbers and cosines.
     """
-    n = len(features)
-    numbers = torch.zeros(n, k, dtype=torch.int64, device=features.device)
-    cosines = torch.full((n, k), -torch.inf, device=features.device)
-
-    def merge(rows: slice, products: Tensor, first: int) -> None:
-        # Columns come in rising order, and the sort is stable: what is held already wins against an equal.
-        values, places = _largest(products, min(k, products.shape[1]))
-        values, order = torch.cat([cosines[rows], values], 1).sort(dim=1, descending=True, stable=True)
-        cosines[rows] = values[:, :k]
-        numbers[rows] = torch.cat([numbers[rows], places + first], 1).gather(1, order[:, :k])
-
-    for start in range(0, n, block):
-        stop = min(start + block, n)
-        products = features[start:stop] @ features[start:].T
-        products.diagonal().fill_(torch.inf)
-        merge(slice(start, stop), products, start)
-        for at in range(stop, n, block):
-            end = min(at + block, n)
-            merge(slice(at, end), products[:, at - start : end - start].T.contiguous(), start)
+    blocks = (features[at : at + block] @ features[at:].T for at in range(0, len(features), block))
+    numbers, cosines = nearest(blocks, len(features), k)
     cosines[:, 0] = 1
     return numbers, cosines
 
 
-def _largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+def nearest(blocks: Iterable[Tensor], n: int, k: int) -> tuple[Tensor, Tensor]:
+    """The k images of highest score for each of n images, itself first, equal scores by number.
+
+    blocks: float32, scores (larger is nearer) of the next b images with all from the first of them on, (b, what is
+    left): scores are symmetric, so that each is made once, and a block serves both as rows and, turned, as columns.
+    Blocks are overwritten. All have one height, but for the last. Result: int64 and float32 (n, k) on the blocks'
+    device, numbers and scores, infinity for an image with itself.
+    """
+    start, numbers = 0, None
+
+    def merge(rows: slice, scores: Tensor, first: int) -> None:
+        # Columns come in rising order, and the sort is stable: what is held already wins against an equal.
+        values, places = largest(scores, min(k, scores.shape[1]))
+        values, order = torch.cat([held[rows], values], 1).sort(dim=1, descending=True, stable=True)
+        held[rows] = values[:, :k]
+        numbers[rows] = torch.cat([numbers[rows], places + first], 1).gather(1, order[:, :k])
+
+    for scores in blocks:
+        if numbers is None:
+            numbers = torch.zeros(n, k, dtype=torch.int64, device=scores.device)
+            held = torch.full((n, k), -torch.inf, device=scores.device)
+        block, stop = len(scores), start + len(scores)
+        scores.diagonal().fill_(torch.inf)
+        merge(slice(start, stop), scores, start)
+        for at in range(stop, n, block):
+            end = min(at + block, n)
+            merge(slice(at, end), scores[:, at - start : end - start].T.contiguous(), start)
+        start = stop
+    return numbers, held
+
+
+def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """topk along dim 1 that takes equal values by their place, lowest first."""
     if k == values.shape[1]:
         return values.sort(dim=1, descending=True, stable=True)
@@ -110,10 +128,10 @@ def _table(numbers: np.ndarray, values: np.ndarray | None = None) -> sparse.csr_
     return result
 
 
-def _expanded(numbers: np.ndarray) -> sparse.csr_array:
-    """The sets R*(i), step 3 of `jaccard_distances`, as the columns of a csr (n, n)."""
-    k1 = numbers.shape[1]
-    whole, half = _table(numbers), _table(numbers[:, : int(np.around(k1 / 2)) + 1])
+def _expanded(numbers: np.ndarray, k1: int | None = None) -> sparse.csr_array:
+    """The sets R*(i), step 3 of `jaccard_distances`, as the columns of a csr (n, n); k1: the columns of numbers."""
+    k1 = numbers.shape[1] if k1 is None else k1
+    whole, half = _table(numbers[:, : k1 + 1]), _table(numbers[:, : int(np.around(k1 / 2)) + 1])
     whole, half = whole.multiply(whole.T).tocsr(), half.multiply(half.T).tocsr()
     common = whole.multiply(whole @ half.T).tocsr()  # at (i, c): how much of R(c, h) lies in R(i, k1)
     sizes = np.diff(half.indptr)
@@ -124,33 +142,50 @@ def _expanded(numbers: np.ndarray) -> sparse.csr_array:
     return result
 
 
-def _neighbour_weights(features: Tensor, k1: int, k2: int) -> sparse.csr_array:
-    """V, step 4 of `jaccard_distances`: float32 csr (n, n) with sorted columns, rows of sum 1."""
-    n = len(features)
-    numbers, cosines = (values.cpu().numpy() for values in _nearest(features, k1))
-    sets = _expanded(numbers)
-    weights = np.exp(2 * _cosines(features, sets, _table(numbers, cosines)) - 2)
+def neighbour_weights(
+    numbers: np.ndarray,
+    exponents: np.ndarray,
+    pair: Callable[[Tensor, Tensor], Tensor],
+    k1: int,
+    k2: int,
+    device: torch.device | str = "cpu",
+) -> sparse.csr_array:
+    """V, steps 2 to 4 of `jaccard_distances`: float32 csr (n, n) with sorted columns, rows of sum 1.
+
+    numbers: int64 (n, m), nearest first; R(i, k) takes k + 1 of them (fewer where m is less) and the mean min(k2, m).
+    V(i, j) is in proportion to exp(exponent of i and j) on R*(i): exponents, float32 (n, m), are those of the
+    neighbours; pair(i, j) gives the others for int64 (p,) image numbers on `device`, some thousand at a time.
+    """
+    n = len(numbers)
+    sets = _expanded(numbers, k1)
+    weights = np.exp(_looked_up(sets, _table(numbers, exponents), pair, device))
     sums = np.add.reduceat(weights, sets.indptr[:-1])
     weights /= np.repeat(sums, np.diff(sets.indptr))
     result = sparse.csr_array((weights, sets.indices, sets.indptr), shape=(n, n))
-    k2 = min(k2, k1)
+    k2 = min(k2, numbers.shape[1])
     if k2 > 1:
         result = _table(numbers[:, :k2], np.full((n, k2), 1 / k2, np.float32)) @ result
         result.sort_indices()
     return result
 
 
-def _cosines(features: Tensor, sets: sparse.csr_array, known: sparse.csr_array, chunk: int = 2048) -> np.ndarray:
-    """Cosine of each entry of `sets`: float32, looked up in `known` or else multiplied."""
-    n = len(features)
+def _looked_up(
+    sets: sparse.csr_array,
+    known: sparse.csr_array,
+    pair: Callable[[Tensor, Tensor], Tensor],
+    device: torch.device | str,
+    chunk: int = 2048,
+) -> np.ndarray:
+    """The value of each entry of `sets`, float32: looked up in `known` or else made by `pair`."""
+    n = sets.shape[0]
     wanted, held = (
         np.repeat(np.arange(n, dtype=np.int64) * n, np.diff(table.indptr)) + table.indices for table in (sets, known)
     )
     places = np.searchsorted(held, wanted).clip(max=len(held) - 1)
     result = known.data[places]
     missing = np.flatnonzero(held[places] != wanted)
-    pairs = torch.from_numpy(wanted[missing]).to(features.device)
-    found = [(features[part // n] * features[part % n]).sum(dim=1).cpu() for part in pairs.split(chunk)]
+    pairs = torch.from_numpy(wanted[missing]).to(device)
+    found = [pair(part // n, part % n).cpu() for part in pairs.split(chunk)]
     result[missing] = torch.cat(found).numpy() if len(missing) else 0
     return result
 
@@ -187,22 +222,53 @@ def _dense(weights: sparse.csr_array) -> Tensor:
 def _pairs(weights: sparse.csr_array, least: float = 0.0) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
     """All pairs i < j with s > least (0: that share a neighbour), in order: blocks of int32 i, j and float32 distances.
 
-    A value V(i, g) meets the values V(j, g) of the later rows j of its column g; sums go to a table (rows of the
-    block, images from the first of them on), which, like the list of meetings, is kept at about PRODUCTS entries.
+    A value V(i, g) meets the values V(j, g) of the later rows j of its column g.
     """
-    n = weights.shape[0]
     turned = sparse.csr_array((np.arange(weights.nnz, dtype=np.int32), weights.indices, weights.indptr), weights.shape)
     turned = turned.tocsc()
-    later, values = turned.indices, weights.data[turned.data]
     place = np.empty(weights.nnz, np.int64)
     place[turned.data] = np.arange(weights.nnz)
     first = place + 1
     counts = turned.indptr[weights.indices + 1] - first
+    yield from _met(weights, first, counts, turned.indices, weights.data[turned.data], weights.shape[0], least, True)
+
+
+def cross_pairs(
+    rows: sparse.csr_array, columns: sparse.csc_array
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """All pairs of some images with some others that share a neighbour: their numbers and Jaccard distances (step 5).
+
+    rows: V of a images, csr (a, n); columns: V of b images, csc (b, n), both float32 with sorted indices. Yields blocks
+    of int32 i (rising) and j and float32 distances; the distance of a pair that does not come is 1.
+    """
+    first = columns.indptr[rows.indices].astype(np.int64)
+    counts = columns.indptr[rows.indices + 1] - first
+    yield from _met(rows, first, counts, columns.indices, columns.data, columns.shape[0])
+
+
+def _met(
+    weights: sparse.csr_array,
+    first: np.ndarray,
+    counts: np.ndarray,
+    holders: np.ndarray,
+    values: np.ndarray,
+    columns: int,
+    least: float = 0.0,
+    later: bool = False,
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Pairs of a row of `weights` and one of `columns` images with s > least: blocks of int32 i, j, float32 distances.
+
+    Entry e of `weights` meets the `counts[e]` values from `first[e]` on, which belong to the images `holders`; `later`
+    says that these come after the entry's row. Sums go to a table (rows of the block, images, from the block's first
+    on if `later`), which, like the list of meetings, is kept at about PRODUCTS entries.
+    """
+    n = weights.shape[0]
     meetings = np.concatenate([[0], counts.cumsum()])[weights.indptr]  # up to each row
     start = 0
     while start < n:
         stop = int(np.searchsorted(meetings, meetings[start] + PRODUCTS, side="right")) - 1
-        width = n - start
+        origin = start if later else 0
+        width = columns - origin
         stop = min(max(stop, start + 1), start + max(1, PRODUCTS // width), n)
         entries = slice(weights.indptr[start], weights.indptr[stop])
         each = counts[entries]
@@ -210,10 +276,10 @@ def _pairs(weights: sparse.csr_array, least: float = 0.0) -> Iterator[tuple[np.n
         ends = each.cumsum()
         at = np.repeat(first[entries] - ends + each, each) + np.arange(ends[-1])
         shared = np.minimum(np.repeat(weights.data[entries], each), values[at])
-        cells = np.repeat(rows * width - start, each) + later[at]
+        cells = np.repeat(rows * width - origin, each) + holders[at]
         sums = np.bincount(cells, shared, minlength=(stop - start) * width)
         cells = np.flatnonzero(sums > least)
         sums = sums[cells]
         distances = np.maximum(1 - sums / (2 - sums), 0).astype(np.float32)
-        yield (cells // width + start).astype(np.int32), (cells % width + start).astype(np.int32), distances
+        yield (cells // width + start).astype(np.int32), (cells % width + origin).astype(np.int32), distances
         start = stop
