@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -75,35 +76,63 @@ def single_shot(
     `numpy.random.default_rng(seed)`; the card records seed and number. Raises ValueError as `evaluate` does.
     """
     query, gallery = torch.as_tensor(query), torch.as_tensor(gallery)
+
+    def rows(kept: np.ndarray) -> Iterator[np.ndarray]:
+        for _, block in distance_blocks(query, gallery, torch.from_numpy(kept)):
+            yield from block.cpu().numpy()
+
+    sizes, distance = (len(query), len(gallery)), "squared Euclidean"
+    return _drawn(rows, sizes, distance, query_frame, gallery_frame, protocol, draws, seed, drawn, unmatched)
+
+
+def single_shot_distances(
+    distances: torch.Tensor, query_frame: pd.DataFrame, gallery_frame: pd.DataFrame,
+    protocol: Protocol = CROSS_CAMERA, draws: int = 10, seed: int = 0, drawn: str = "query", unmatched: str = "raise",
+) -> Draws:  # fmt: skip
+    """Repeated single-shot scores of a distance matrix (q, g), such as a re-ranked one; otherwise as `single_shot`."""
+    distances = torch.as_tensor(distances).detach()
+    if distances.ndim != 2:
+        raise ValueError(f"distances have shape {tuple(distances.shape)}; pass a matrix (queries, gallery)")
+
+    def rows(kept: np.ndarray) -> Iterator[np.ndarray]:
+        return (distances[i].cpu().numpy() for i in kept.tolist())
+
+    return _drawn(
+        rows, tuple(distances.shape), "as given", query_frame, gallery_frame, protocol, draws, seed, drawn, unmatched
+    )
+
+
+def _drawn(
+    rows: Callable[[np.ndarray], Iterator[np.ndarray]], sizes: tuple[int, int], distance: str,
+    query_frame, gallery_frame, protocol, draws, seed, drawn, unmatched,
+) -> Draws:  # fmt: skip
+    """Scores of the distances to the gallery that `rows` gives for the kept queries, in their order."""
     if drawn not in DRAWN:
         raise ValueError(f"drawn={drawn!r} is unknown; it is 'query' or 'gallery'")
     if isinstance(draws, bool) or not isinstance(draws, int) or draws < 1:
         raise ValueError(f"draws={draws!r}: give the number of draws, at least 1")
-    match, kept = _matches(query, gallery, query_frame, gallery_frame, protocol, unmatched)
+    match, kept = _matches(sizes, query_frame, gallery_frame, protocol, unmatched)
     people = _People(gallery_frame, match)
     generator = np.random.default_rng(seed)
     shared = people.draw(draws, generator) if drawn == "gallery" else None
     ranks = np.zeros((draws, len(kept)), np.int64)
-    n = 0
-    for _, block in distance_blocks(query, gallery, torch.from_numpy(kept)):
-        for distances in block.cpu().numpy():
-            chosen = people.draw(draws, generator) if shared is None else shared
-            ranks[:, n] = _ranks(distances, chosen, people, match, kept[n], generator if shared is None else None)
-            n += 1
+    for n, of_query in enumerate(rows(kept)):
+        chosen = people.draw(draws, generator) if shared is None else shared
+        ranks[:, n] = _ranks(of_query, chosen, people, match, kept[n], generator if shared is None else None)
     if not ranks.any():
         raise ValueError(f"no draw of {draws} holds a positive of any query; raise draws, or use drawn='query'")
     card = protocol.card() | {
         "shots": f"single-shot, {draws} draws with seed {seed}: {DRAWN[drawn]}",
         "draws": draws, "seed": seed, "drawn": drawn, "ap": AP_DEFINITIONS, "tie_rule": TIE_RULE,
-        "distance": "squared Euclidean", "unmatched": {"raise": "refused", "skip": "left out of every mean"}[unmatched],
+        "distance": distance, "unmatched": {"raise": "refused", "skip": "left out of every mean"}[unmatched],
     }  # fmt: skip
-    return Draws(ranks, kept, np.setdiff1d(np.arange(len(query)), kept), card)
+    return Draws(ranks, kept, np.setdiff1d(np.arange(sizes[0]), kept), card)
 
 
-def _matches(query, gallery, query_frame, gallery_frame, protocol, unmatched) -> tuple[Match, np.ndarray]:
+def _matches(sizes, query_frame, gallery_frame, protocol, unmatched) -> tuple[Match, np.ndarray]:
     from reidlib.retrieval.evaluate import _check_lengths, _matches
 
-    _check_lengths(len(query), len(gallery), query_frame, gallery_frame)
+    _check_lengths(*sizes, query_frame, gallery_frame)
     match, kept = _matches(query_frame, gallery_frame, protocol, unmatched)
     if len(match.positives.rows) + len(match.ignored.rows) < _same_person(query_frame, gallery_frame):
         raise ValueError(

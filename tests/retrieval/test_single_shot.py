@@ -7,7 +7,7 @@ import torch
 
 from reidlib.retrieval import Protocol, evaluate
 from reidlib.retrieval.clothing import SameClothes
-from reidlib.retrieval.single_shot import single_shot
+from reidlib.retrieval.single_shot import single_shot, single_shot_distances
 
 
 def frame(pids, camids):
@@ -127,3 +127,25 @@ def test_refusals():
 
     with pytest.raises(ValueError, match="'strict' counts some images of the query's own person as wrong"):
         single_shot(line(0), line(0, 1), frame([1], [0]), frame([1, 1], [1, 0]), Strict())
+
+
+@pytest.mark.parametrize("drawn", ["query", "gallery"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_matrix_of_distances_scores_like_the_features_that_made_it(drawn, seed):
+    query, gallery, query_frame, gallery_frame = random_case(seed)
+    distances = torch.cdist(query, gallery) ** 2
+    options = {"draws": 7, "seed": seed, "drawn": drawn, "unmatched": "skip"}
+    plain = single_shot(query, gallery, query_frame, gallery_frame, **options)
+    given = single_shot_distances(distances.round(decimals=9), query_frame, gallery_frame, **options)
+    assert np.array_equal(plain.rank, given.rank)
+    assert np.array_equal(plain.query_rows, given.query_rows)
+    assert np.array_equal(plain.left_out, given.left_out)
+    assert (plain.card["distance"], given.card["distance"]) == ("squared Euclidean", "as given")
+
+
+def test_a_matrix_must_fit_the_frames():
+    query, gallery = frame([1], [0]), frame([1, 2], [1, 1])
+    with pytest.raises(ValueError, match="pass a matrix"):
+        single_shot_distances(torch.zeros(2), query, gallery)
+    with pytest.raises(ValueError, match="3 gallery images are scored but the gallery frame has 2 rows"):
+        single_shot_distances(torch.zeros(1, 3), query, gallery)
