@@ -3,7 +3,16 @@
 import pytest
 import torch
 
-from reidlib.models import BACKBONES, MILDNet, SmallResNet, ThesisResNet50, build, parameter_counts
+from reidlib.models import (
+    BACKBONES,
+    DenseNet121,
+    MILDNet,
+    SmallDenseNet,
+    SmallResNet,
+    ThesisResNet50,
+    build,
+    parameter_counts,
+)
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +99,7 @@ def test_channels_last_changes_nothing_and_the_seed_decides(backbone):
 
 
 def test_build_makes_each_backbone(monkeypatch):
-    kinds = [ThesisResNet50, MILDNet, SmallResNet, MILDNet]
+    kinds = [ThesisResNet50, MILDNet, SmallResNet, MILDNet, DenseNet121, SmallDenseNet]
     assert [type(build(name, weights=None)) for name in BACKBONES] == kinds
     assert build("resnet-small", embedding=64)(images()).shape == (2, 64)
 
