@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from reidlib.results import tables
-from reidlib.results.claims import p0, p1, p2
+from reidlib.results.claims import p0, p1, p2, p3
 from reidlib.results.runs import by_seed, choose_set
 from reidlib.results.verdicts import Verdict
 
-_CHAPTERS = {"P0": p0, "P1": p1, "P2": p2}  # modules with RULES and arms()
+_CHAPTERS = {"P0": p0, "P1": p1, "P2": p2, "P3": p3}  # modules with RULES and arms()
 RULES = {paper: module.RULES for paper, module in _CHAPTERS.items()}
 SETTINGS = {"paper": "@paper", "chosen": ""}
 
