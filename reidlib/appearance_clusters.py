@@ -131,12 +131,16 @@ def colour_bins(images: Tensor, parts: Tensor, members: Sequence[int], bins: int
     return numbers
 
 
-def shared_information(clusters: Tensor, attributes: Mapping[str, Tensor | np.ndarray]) -> dict[str, float]:
+def shared_information(
+    clusters: Tensor, attributes: Mapping[str, Tensor | np.ndarray], average: str = "arithmetic"
+) -> dict[str, float]:
     """How much clusters and each attribute of the images tell about each other: {name: adjusted mutual information}.
 
-    1 where either gives the other, about 0 (a little below, too) where they have no more in common than by chance; in
-    between the mutual information beyond chance, as a share of the mean of the two entropies (scikit-learn's
-    adjusted_mutual_info_score). The adjustment makes attributes with few and with many values comparable.
+    The mutual information beyond chance as a share of an average of the two entropies (scikit-learn's
+    adjusted_mutual_info_score): about 0 (a little below, too) where they have no more in common than by chance.
+    average: "arithmetic", with which an attribute of many values stays far below 1 even where it gives the cluster; or
+    "min", the smaller entropy, with which it is 1 where the attribute gives the cluster: the share of the clusters that
+    it explains, as long as it has more values than there are clusters.
 
     clusters: integers (n,); attributes: integers (n,) each, such as colour bins or camera numbers; images with a
     negative one are left out of that attribute. Raises ValueError, naming the attribute, for another length, numbers
@@ -156,7 +160,7 @@ def shared_information(clusters: Tensor, attributes: Mapping[str, Tensor | np.nd
             raise ValueError(f"attribute {name!r} is unknown for all {len(own)} images: leave it out")
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The number of unique classes", category=UserWarning)
-            found[name] = float(adjusted_mutual_info_score(values[known], own[known]))
+            found[name] = float(adjusted_mutual_info_score(values[known], own[known], average_method=average))
     return found
 
 

@@ -1,5 +1,7 @@
 """Appearance clusters: hand cases, loops for the silhouette, class sets, colours, what clusters tell of attributes."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -371,6 +373,15 @@ def test_images_without_an_attribute_are_left_out_of_it_alone():
     assert shared_information(clusters, {"all": torch.where(known, clusters, 5)})["all"] < 0.9
     assert found["other"] == pytest.approx(1)
     assert shared_information(clusters, {}) == {}
+
+
+def test_information_of_an_attribute_that_gives_the_cluster():
+    """90 people, 30 in each of 3 clusters: people give the cluster, clusters do not give the person."""
+    people = torch.arange(90).repeat(40)
+    clusters = people % 3
+    assert shared_information(clusters, {"people": people}, "min")["people"] == pytest.approx(1)
+    expected = math.log(3) / ((math.log(3) + math.log(90)) / 2)
+    assert shared_information(clusters, {"people": people})["people"] == pytest.approx(expected, abs=0.02)
 
 
 def test_information_refuses():

@@ -81,7 +81,8 @@ def rerank_distances(
     block = max(1, BLOCK_BYTES // (g * 4))
     plain = ((first, query_gallery[first : first + block]) for first in range(0, q, block))
     return _joined(
-        _mixed(weights, farthest[:q], plain, weight), torch.empty(query_gallery.shape, device=query_gallery.device)
+        _mixed(weights, weights[q:], farthest[:q], plain, weight),
+        torch.empty(query_gallery.shape, device=query_gallery.device),
     )
 
 
@@ -99,15 +100,30 @@ def rerank_blocks(
         raise ValueError(f"block={block}: a block holds at least one query")
     for side, features in (("query", query), ("gallery", gallery)):
         squared_norms(features, torch.float32, side)
-    return _feature_blocks(query, gallery, *_cut(len(query) + len(gallery), k1, k2), weight, block)
+    q, g = len(query), len(gallery)
+    return _feature_blocks((query, gallery), q, q, *_cut(q + g, k1, k2), weight, block)
+
+
+def rerank_within(features: Tensor, k1: int = 20, k2: int = 6, weight: float = 0.3) -> Tensor:
+    """`rerank` of one set (n, d) in which every image is query and gallery, as in CUHK03: float32 (n, n).
+
+    Each image counts once: as query and gallery of `rerank` it would be its own nearest neighbour twice over.
+    Raises ValueError as `rerank` does.
+    """
+    check_features(features, features)
+    _check_parameters(k1, k2, weight)
+    squared_norms(features, torch.float32, "gallery")
+    n = len(features)
+    blocks = _feature_blocks((features,), n, 0, *_cut(n, k1, k2), weight, None)
+    return _joined(blocks, torch.empty(n, n, device=features.device))
 
 
 @torch.no_grad()
 def _feature_blocks(
-    query: Tensor, gallery: Tensor, k1: int, k2: int, weight: float, block: int | None
+    parts: tuple[Tensor, ...], q: int, at: int, k1: int, k2: int, weight: float, block: int | None
 ) -> Iterator[tuple[int, Tensor]]:
-    q = len(query)
-    features = torch.cat([query.detach().float(), gallery.detach().float()])
+    """Of all images in `parts` together the first q are queries, those from `at` on the gallery."""
+    features = torch.cat([part.detach().float() for part in parts])
     farthest = torch.zeros(len(features), device=features.device)
     numbers, scores = nearest(_scores(features, farthest), len(features), max(k1 + 1, k2))
     scores[:, 0] = 0
@@ -116,7 +132,8 @@ def _feature_blocks(
         return (features[i] - features[j]).square().sum(dim=1)
 
     weights = _encoded(-scores, numbers, farthest, pair, k1, k2)
-    yield from _mixed(weights, farthest[:q], distance_blocks(features[:q], features[q:], block=block), weight)
+    plain = distance_blocks(features[:q], features[at:], block=block)
+    yield from _mixed(weights, weights[at:], farthest[:q], plain, weight)
 
 
 def _joined(blocks: Iterable[tuple[int, Tensor]], result: Tensor) -> Tensor:
@@ -241,11 +258,17 @@ def _encoded(
 
 
 def _mixed(
-    weights: sparse.csr_array, farthest: Tensor, blocks: Iterable[tuple[int, Tensor]], weight: float
+    weights: sparse.csr_array,
+    offered: sparse.csr_array,
+    farthest: Tensor,
+    blocks: Iterable[tuple[int, Tensor]],
+    weight: float,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Step 6: (first, result (b, g)) for each (first, distances (b, g)) of queries to the gallery; farthest (q,)."""
-    q = len(farthest)
-    gallery = weights[q:].tocsc()
+    """Step 6: (first, result (b, g)) for each (first, distances (b, g)) of queries to the gallery.
+
+    weights: V, queries first; offered: V of the gallery (g, n); farthest (q,).
+    """
+    gallery = offered.tocsc()
     rest = torch.tensor(1 - weight, dtype=torch.float32, device=farthest.device)
     for first, distances in blocks:
         rows = slice(first, first + len(distances))

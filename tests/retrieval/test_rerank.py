@@ -11,7 +11,7 @@ import torch
 
 from reidlib import jaccard
 from reidlib.retrieval import rerank as module
-from reidlib.retrieval.rerank import rerank, rerank_blocks, rerank_distances
+from reidlib.retrieval.rerank import rerank, rerank_blocks, rerank_distances, rerank_within
 
 
 def rng(seed=0):
@@ -359,3 +359,24 @@ def test_memory_stays_below_half_of_a_table_of_all_distances(kind, limit):
     run = subprocess.run([sys.executable, "-c", CHILD, kind], capture_output=True, text=True, timeout=120, env=env)
     assert run.returncode == 0, run.stderr
     assert float(run.stdout) < limit
+
+
+@pytest.mark.parametrize(("k1", "k2", "weight"), [(6, 3, 0.3), (20, 6, 0.0), (4, 1, 0.7)])
+def test_one_set_counts_each_image_once(k1, k2, weight):
+    """Queries among themselves, by the definition on the table of the set, where all rows are queries."""
+    features, _ = clustered(40, 1, 8, 0.7, seed=3)
+    within = rerank_within(features, k1, k2, weight)
+    table = torch.cdist(features.double(), features.double(), compute_mode="donot_use_mm_for_euclid_dist") ** 2
+    halves = by_definition(table.numpy(), 20, k1, k2, weight)  # (20, 20): the first against the last
+    assert np.abs(within[:20, 20:].double().numpy() - halves).max() < 1e-6
+    assert torch.allclose(within[:20, 20:], rerank(features[:20], features[20:], k1, k2, weight), atol=1e-6)
+    assert within.diagonal().abs().max() < 1e-5
+    twice = rerank(features, features, k1, k2, weight)  # every image beside itself: other neighbours
+    assert (twice - within).abs().max() > 0.01
+
+
+def test_one_set_refuses_what_the_others_refuse():
+    with pytest.raises(ValueError, match="need k1 and k2 of 1 or more"):
+        rerank_within(torch.zeros(3, 2), k1=0)
+    with pytest.raises(ValueError, match="NaN"):
+        rerank_within(torch.full((3, 2), torch.nan))
