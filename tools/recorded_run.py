@@ -3,6 +3,7 @@
     python tools/recorded_run.py triplet              # P1: ResNet-50 and MILDNet, 256x128, drawn people, 3 seeds
     python tools/recorded_run.py samplers             # P0: four strategies, ResNet-50, 256x128, drawn people
     python tools/recorded_run.py clothing             # P2: Table II and the masked picture, ResNet-50, 384x192
+    python tools/recorded_run.py label_smoothing      # P3: four targets, ResNet-50, 256x128, GANs of 128x128, one seed
     python tools/recorded_run.py samplers --minutes 5 --epochs 25 --out /tmp/records
 
 It needs reidlib's requirements, matplotlib and seaborn, no Jupyter: the notebook's cells run as plain Python. The drawn
@@ -26,6 +27,13 @@ and for the chapter on clothes, with the label maps beside the pictures (or prcc
 where `--epochs 60 --stage1-epochs 20` trains as long as the usual code does. The photographs of LTCC or PRCC are read
 in the same way, with `--parsing lip` or the other label set of the maps in DIR/parts, which a human parser writes (see
 `reidlib.data.parsing`). Triples in which clothes mislead are drawn for the built-in data only.
+
+The chapter on label smoothing trains its clusters and generators before the runs too, and puts a sheet of their images
+beside the records (of drawn people only). Its numbers of steps are 30 epochs of market-like; for market1501-full or
+Market-1501, drawn or read as above:
+
+    python tools/recorded_run.py label_smoothing --dataset market1501 --root DIR --weights FILE --minutes 600 \\
+        --parent-steps 6064 --gan-steps 2021 --images-seen 1681680
 """
 
 import argparse
@@ -35,6 +43,7 @@ import io
 import multiprocessing
 import os
 import sys
+import tempfile
 import time
 import traceback
 from pathlib import Path
@@ -50,6 +59,7 @@ class Experiment(NamedTuple):
     settings: dict
     arms: dict
     help: str
+    seeds: int = 3
 
 
 COMMON = {
@@ -117,6 +127,30 @@ EXPERIMENTS = {
         },
         "chapter P2: Table II of the clothing paper, and the masked picture alone",
     ),
+    "label_smoothing": Experiment(
+        {
+            "images_seen": 32768,
+            "batch_size": 32,
+            "learning_rate": 0.01,
+            "cluster_epochs": 10,
+            "gan_height": 128,
+            "gan_width": 128,
+            "gan_base": 64,
+            "gan_batch": 64,
+            "gan_rate": 2e-4,
+            "g_steps": 2,
+            "parent_steps": 955,
+            "gan_steps": 318,
+        },
+        {
+            "none@paper": {"target": "none", "lr_mode": "inv"},
+            "lsro@paper": {"target": "lsro", "lr_mode": "inv"},
+            "slsr@paper": {"lr_mode": "inv"},
+            "as-released@paper": {"target": "as_released", "lr_mode": "inv"},
+        },
+        "chapter P3: no generated images, and three targets of them",
+        seeds=1,
+    ),
 }
 PRECISIONS = ("float32", "bfloat16", "float16")
 HELP = {
@@ -129,6 +163,8 @@ HELP = {
     "weights": "auto (a warm start on other drawn people; ImageNet for a data set on disk), imagenet, none, or a file",
     "iterations": "batches an epoch; the paper's 400 are for 751 people, so the default is as many for each person "
     "(69 on market-like, 400 on market1501)",
+    "parent_steps": "of the generator of all images: 30 epochs of the 2,037 images of market-like",
+    "gan_steps": "of each cluster's generator: 30 epochs of a third of them",
 }
 
 
@@ -156,6 +192,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{time.monotonic() - begun:5.0f} s  {arm} seed {seed}: mAP {record.metrics['mAP']:.1f}", flush=True)
     print(f"\n{len(records)} records in {chosen.out}; left out for time: {', '.join(left_out) or 'none'}")
     print(f"failed: {', '.join(failed) or 'none'}\n")
+    if file := sheet(chosen, records):
+        print(f"generated images: {file}\n")
     if records:
         print(table(records))
     return 0 if records and not failed else 1
@@ -171,7 +209,8 @@ def parse(arguments):
             choices = PRECISIONS if setting == "precision" else None
             text = HELP.get(setting, "as in the notebook")
             own.add_argument(f"--{setting.replace('_', '-')}", type=kind, default=default, choices=choices, help=text)
-        own.add_argument("--seeds", type=int, default=3, help="all arms run for one seed before the next")
+        text = "all arms run for one seed before the next"
+        own.add_argument("--seeds", type=int, default=experiment.seeds, help=text)
         own.add_argument(
             "--minutes", type=float, default=8.0, help="no new run is begun that would end later than this"
         )
@@ -200,13 +239,17 @@ def prepare(plan: list[dict]) -> None:
         drawn = None if one["root"] else beside.submit(draw, one["dataset"], size)
         looks = {"shared_looks": one["triple_looks"]} if drawn and "triple_looks" in one else None
         crowd = beside.submit(draw_crowd, one["dataset"], size, looks) if looks else None
-        if drawn and one["weights"] == "auto":
-            for backbone in dict.fromkeys(parameters["backbone"] for parameters in plan):
-                warm_start(backbone, size, device=one["device"], progress=False)
+        trunks = [parameters["backbone"] for parameters in plan] if drawn and one["weights"] == "auto" else []
+        trunks += ["resnet-small"] * ("gan_base" in one)  # it judges the generated images
+        for backbone in dict.fromkeys(trunks):
+            warm_start(backbone, size, device=one["device"], progress=False)
         if drawn:
             drawn.result()
         if crowd:
             keep_crowd(one["dataset"], size, looks, *crowd.result())
+    if "gan_base" in one:
+        for parameters in {p["seed"]: p for p in plan}.values():  # the last arm of each seed has generated images
+            make_generators(parameters)
 
 
 def draw(dataset: str, size: tuple[int, int]) -> None:
@@ -238,6 +281,12 @@ def keep_crowd(dataset: str, size: tuple[int, int], changes: dict, frame, images
     drawn.draw_test = draw_test
 
 
+def make_generators(parameters: dict) -> None:
+    """Clusters and generated images of a seed, which all of its runs find: by a run of one step that is not kept."""
+    with tempfile.TemporaryDirectory() as out:
+        run_notebook("label_smoothing", parameters | {"images_seen": 1, "out": out})
+
+
 def finished(chosen, parameters: dict):
     """The record of this very run (same parameters, code and data) if it is there already, else None."""
     from reidlib import data, results
@@ -250,21 +299,54 @@ def finished(chosen, parameters: dict):
 
 def run(chosen, parameters: dict):
     """One run of the notebook; returns its record, with the GPU's peak memory where there is one."""
-    import matplotlib.pyplot as plt
     import torch
 
     from reidlib.results import load
-    from reidlib.workflow.cells import run_cells
 
     on_gpu = torch.device(parameters["device"]).type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(parameters["device"])
-    with contextlib.redirect_stdout(io.StringIO()):
-        space = run_cells(ROOT / "notebooks" / f"{chosen.name}.ipynb", parameters)
-    plt.close("all")
-    record = load(space["folder"])
+    record = load(run_notebook(chosen.name, parameters)["folder"])
     record.gpu_mib = torch.cuda.max_memory_allocated(parameters["device"]) / 2**20 if on_gpu else None
     return record
+
+
+def run_notebook(name: str, parameters: dict) -> dict:
+    """The namespace after a notebook's cells; what they print and plot is dropped."""
+    import matplotlib.pyplot as plt
+
+    from reidlib.workflow.cells import run_cells
+
+    with contextlib.redirect_stdout(io.StringIO()):
+        space = run_cells(ROOT / "notebooks" / f"{name}.ipynb", parameters)
+    plt.close("all")
+    return space
+
+
+def sheet(chosen, records) -> Path | None:
+    """Picture beside the records: training images, and what each generator drew for the first run with such images.
+
+    None where no run has them, and for data on disk, since images of real people are not shown.
+    """
+    import numpy as np
+    import torch
+
+    from reidlib import data, figures
+    from reidlib.data.frame import rows_of
+
+    drawn = [record for record in records if (record.source / "generated.npz").exists() and not chosen.root]
+    if not drawn:
+        return None
+    people = data.load(chosen.dataset, size=(chosen.height, chosen.width), progress=False)
+    trained_on = torch.as_tensor(rows_of(people.frame, "train"))
+    rows = {"real": people.store.images[trained_on[:: max(1, len(trained_on) // 12)][:12]]}
+    kept = np.load(drawn[0].source / "generated.npz")
+    for cluster in np.unique(kept["clusters"]):
+        rows[f"generator of cluster {cluster}"] = kept["images"][kept["clusters"] == cluster][:12]
+    figure = figures.grid([list(images) for images in rows.values()], labels=list(rows))
+    file = drawn[0].source.parent / f"generated-seed-{drawn[0].seed}.png"
+    figure.savefig(file, dpi=150)
+    return file
 
 
 def table(records) -> str:
@@ -293,7 +375,7 @@ def images_shown(record) -> int:
     """Training images of a run, repeated ones included; with two streams, how often one went through either."""
     if "passes" in record.extra:
         return record.extra["passes"]
-    if "images_seen" in record.parameters:
+    if "images_seen" in record.parameters and "generated" not in record.extra:  # those come on top
         return record.parameters["images_seen"]
     return record.extra["steps"] * record.parameters["batch_size"]
 

@@ -5,10 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.image
 import pytest
 import torch
 
-from reidlib import results, warmstart
+from reidlib import generation, models, results, warmstart
 from reidlib.data import drawn
 from reidlib.results import load_all
 from reidlib.workflow import grid
@@ -19,11 +20,15 @@ SMALL += ["--backbone", "resnet-small", "--weights", "none", "--seeds", "2"]
 SHORT = {"triplet": ["--images-seen", "192"], "samplers": ["--epochs", "2", "--iterations", "3"]}
 SHORT["clothing"] = ["--dataset", "ltcc-like", "--height", "32", "--width", "16", "--epochs", "1"]
 SHORT["clothing"] += ["--stage1-epochs", "1"]
+SHORT["label_smoothing"] = ["--height", "32", "--width", "16", "--images-seen", "64", "--cluster-epochs", "1"]
+SHORT["label_smoothing"] += ["--gan-height", "48", "--gan-width", "32", "--gan-base", "2", "--gan-batch", "8"]
+SHORT["label_smoothing"] += ["--parent-steps", "2", "--gan-steps", "1"]
 DATA = {"clothing": "ltcc-like"}  # the others: viper-like
 STATED = {
     "triplet": {"images_seen": 192, "learning_rate": 1e-4},
     "samplers": {"epochs": 2, "batch_size": 32, "eps": 0.5, "temperature": 0.09, "learning_rate": 3.5e-4},
     "clothing": {"epochs": 1, "stage1_epochs": 1, "learning_rate": 3.5e-4, "kernel": 7, "height": 32},
+    "label_smoothing": {"learning_rate": 0.01, "batch_size": 32, "gan_rate": 2e-4, "g_steps": 2, "gan_height": 48},
 }
 MISSING = """
 import sys
@@ -44,6 +49,9 @@ def tool(tmp_path, monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
     import recorded_run
 
+    trunk = warmstart.path("resnet-small", (32, 16))  # an untrained one judges the generated images
+    trunk.parent.mkdir(parents=True)
+    models.save_trunk(models.build("resnet-small"), trunk)
     return recorded_run
 
 
@@ -80,7 +88,10 @@ def test_it_writes_records_keeps_to_its_time_goes_on_and_prints_its_table_last(c
     records = sorted(load_all(tmp_path / "r"), key=lambda r: arms.index(r.arm))
     assert [(r.arm, r.seed) for r in records] == [(arm, 0) for arm in arms[:2]]
     assert (records[0].id, records[0].created) == (first.id, first.created)
-    assert [line.split()[0] for line in capsys.readouterr().out.splitlines()[-2:]] == arms[:2]
+    said = capsys.readouterr().out
+    assert [line.split()[0] for line in said.splitlines()[-2:]] == arms[:2]
+    sheet = tmp_path / "r" / chapter / "generated-seed-0.png"
+    assert (f"generated images: {sheet}\n" in said) == sheet.exists() == (chapter == "label_smoothing")
 
 
 @pytest.mark.parametrize("chapter", SHORT)
@@ -157,11 +168,61 @@ def test_people_of_the_triples_are_drawn_once_for_all_runs(tool, tmp_path, monke
     assert tool.images_shown(record) == 921 // 64 * 64 * (1 + 2)  # a first stage, then both streams
 
 
-def test_the_chapter_on_clothes_has_its_own_size(tool):
+def test_clusters_and_generators_are_made_before_the_runs(tool, tmp_path, monkeypatch):
+    """One generator of all images and one a cluster; the runs find them, and their images are put on a sheet."""
+    made, train_gan = [], generation.train_gan
+
+    def watched(*arguments, **options):
+        made.append((options["description"], options["size"], options["steps"]))
+        return train_gan(*arguments, **options)
+
+    monkeypatch.setattr(generation, "train_gan", watched)
+    chosen = tool.parse(words("label_smoothing", tmp_path, "--weights", "auto", "--seeds", "1"))
+    plan = [tool.given(chosen, arm, 0) for arm in chosen.experiment.arms]
+    tool.prepare(plan)
+    clusters = [(f"GAN of cluster {n}", (48, 32), 1) for n in range(3)]
+    assert made == [("GAN of all images", (48, 32), 2), *clusters]
+    made.clear()
+    files = sorted((tmp_path / "build" / "generated").iterdir())
+    assert load_all(tmp_path) == []
+    records = [tool.run(chosen, parameters) for parameters in plan]
+    assert made == []
+    assert sorted((tmp_path / "build" / "generated").iterdir()) == files
+    assert {record.id for record in load_all(tmp_path / "r")} == {record.id for record in records}
+    assert [record.extra["generated"] for record in records] == [0, 120, 120, 120]
+    assert [tool.images_shown(record) for record in records] == [64, 128, 128, 128]
+    by_arm = {record.arm: record.metrics for record in records}
+    assert by_arm["as-released@paper"] == by_arm["lsro@paper"]
+
+    assert tool.sheet(chosen, records[:1]) is None
+    picture = matplotlib.image.imread(tool.sheet(chosen, records))
+    assert picture.shape[1] > picture.shape[0] > 300
+    chosen.root = "/data"
+    assert tool.sheet(chosen, records) is None
+
+
+def test_generators_of_every_seed_are_made(tool, tmp_path, monkeypatch):
+    made, trunks = [], []
+    monkeypatch.setattr(tool, "run_notebook", lambda name, parameters: made.append((name, parameters)))
+    monkeypatch.setattr(warmstart, "warm_start", lambda backbone, size, **options: trunks.append(backbone))
+    chosen = tool.parse(words("label_smoothing", tmp_path, "--dataset", "market1501", "--root", "/data"))
+    plan = [tool.given(chosen, arm, seed) for seed in (0, 1) for arm in chosen.experiment.arms]
+    tool.prepare(plan)
+    assert [(name, parameters["seed"], parameters["target"]) for name, parameters in made] == [
+        ("label_smoothing", seed, "as_released") for seed in (0, 1)
+    ]
+    assert trunks == ["resnet-small"]
+
+
+def test_chapters_have_their_own_size_and_seeds(tool):
     chosen = tool.parse(["clothing"])
     first = tool.given(chosen, "ifd@paper", 0)
     assert (first["height"], first["width"], first["dataset"], first["backbone"]) == (384, 192, "ltcc-like", "resnet50")
-    assert tool.parse(["samplers"]).height == 256
+    assert (tool.parse(["samplers"]).height, tool.parse(["samplers"]).seeds) == (256, 3)
+    chosen = tool.parse(["label_smoothing"])
+    first = tool.given(chosen, "slsr@paper", 0)
+    assert (first["height"], first["gan_height"], first["gan_width"], first["gan_base"]) == (256, 128, 128, 64)
+    assert (chosen.seeds, first["backbone"], first["precision"]) == (1, "resnet50", "bfloat16")
     chosen = tool.parse(["clothing", "--dataset", "prcc", "--root", "/data", "--parsing", "lip", "--epochs", "60"])
     other = tool.given(chosen, "masked@paper", 2)
     assert {name: other[name] for name in ("dataset", "root", "parsing", "epochs", "main_input", "ikt", "seed")} == {
@@ -181,8 +242,10 @@ def test_the_chapter_on_clothes_has_its_own_size(tool):
         ({"images_seen": 192}, {"steps": 3}, 192),
         ({"batch_size": 32}, {"steps": 6}, 6 * 32),
         ({"persons": 8, "views": 8}, {"steps": 14, "passes": 64 * 14 * 3}, 64 * 14 * 3),
+        ({"images_seen": 192, "batch_size": 32}, {"steps": 12, "generated": 192}, 12 * 32),
+        ({"images_seen": 192, "batch_size": 32}, {"steps": 6, "generated": 0}, 192),
     ],
-    ids=["triplet", "samplers", "clothing"],
+    ids=["triplet", "samplers", "clothing", "generated", "not-generated"],
 )
 def test_training_images_of_a_run(tool, parameters, extra, images):
     data = {"dataset": "viper-like", "fingerprint": "f"}
