@@ -61,7 +61,7 @@ def test_every_arm_of_a_claim_is_in_the_grid_at_both_settings():
 @pytest.mark.parametrize(
     ("claim", "deciding", "told"),
     [
-        ("P3-C1", ["slsr", "none", "dense-slsr", "dense-none"], ["none-long"]),
+        ("P3-C1", ["slsr", "none", "dense-slsr", "dense-none"], []),
         ("P3-C2", ["slsr", "lsro"], ["lsr", "onehot", "none"]),
         ("P3-C4", ["slsr", "ratio3"], ["none", "ratio0.5", "ratio2"]),
         ("P3-C5", ["k2", "slsr", "k4", "k5"], []),
