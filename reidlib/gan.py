@@ -87,7 +87,7 @@ def train_gan(
     losses: dict[str, list] = {"loss_real": [], "loss_fake": [], "loss_generator": []}
     pages = [_draw(generator, fixed)] if 0 in sheet_steps else []
     batches = _batches(len(images), batch, seed)
-    for step in training._bar(range(steps), steps, description, progress):
+    for step in training.bar(range(steps), steps, description, progress):
         real = to_gan(images[next(batches).to(images.device)]).contiguous(memory_format=torch.channels_last)
         found = _discriminator_step(generator, discriminator, optimisers[1], real, noise, latent)
         rises = [

@@ -6,13 +6,13 @@ resumed from its checkpoint draws the same batches, augmentations and dropout ma
 
 import hashlib
 import itertools
-import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 
 import torch
+
+from reidlib import checkpoints
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -97,11 +97,11 @@ def train(
     model.to(memory_format=torch.channels_last)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "float16" and device.type == "cuda")
     parts = {"optimizer": optimizer, "scaler": scaler} | ({"scheduler": scheduler} if scheduler else {})
-    start, history = _resume(checkpoint, model, parts) if checkpoint else (0, {})
+    start, history = checkpoints.resume(checkpoint, model, parts) if checkpoint else (0, {})
     watch_at, pending = set(watch_at), []
     model.train()
     source = iter(batches(start))
-    for step in _bar(range(start, steps), steps, description, progress):
+    for step in bar(range(start, steps), steps, description, progress):
         torch.manual_seed(stream_seed(seed, "step", step))
         batch = next(source, None)
         if batch is None:
@@ -123,7 +123,7 @@ def train(
         if done % checkpoint_every == 0 or done == steps:
             _flush(pending, history, done, optimizer)
             if checkpoint:
-                _save(checkpoint, done, model, parts, history)
+                checkpoints.save(checkpoint, done, model, parts, history)
     return history
 
 
@@ -148,7 +148,8 @@ def _flush(pending: list[dict], history: dict, step: int, optimizer) -> None:
         raise TrainingError(f"the loss is not finite at step {bad} (learning rate {rate:g}): lower the learning rate")
 
 
-def _bar(steps: range, total: int, description: str, progress: bool):
+def bar(steps: range, total: int, description: str, progress: bool):
+    """`steps` of `total`, with a progress bar where that is wanted and tqdm is installed."""
     if not progress:
         return steps
     try:
@@ -158,54 +159,8 @@ def _bar(steps: range, total: int, description: str, progress: bool):
     return tqdm(steps, initial=steps.start, total=total, desc=description, mininterval=2.0, leave=False)
 
 
-# A checkpoint is two files named by their step and a pointer that is replaced last: a kill at any moment leaves the
-# pointer on a complete pair.
-def _save(folder, step: int, model, parts: dict, history: dict) -> None:
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_weights(model.state_dict(), folder / f"{step}.weights")
-    torch.save({name: part.state_dict() for name, part in parts.items()}, folder / f"{step}.state")
-    pointer = folder / "latest.json.part"
-    pointer.write_text(json.dumps({"step": step, "history": history}))
-    os.replace(pointer, folder / "latest.json")
-    for file in folder.glob("*.*"):
-        if file.suffix in (".weights", ".state") and file.stem != str(step):
-            file.unlink()
-
-
-def _resume(folder, model, parts: dict) -> tuple[int, dict]:
-    folder = Path(folder)
-    if not (folder / "latest.json").exists():
-        return 0, {}
-    latest = json.loads((folder / "latest.json").read_text())
-    device = next(model.parameters()).device
-    model.load_state_dict(_read_weights(folder / f"{latest['step']}.weights", device))
-    state = torch.load(folder / f"{latest['step']}.state", map_location=device, weights_only=True)
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return latest["step"], latest["history"]
-
-
 def as_safetensors(model: torch.nn.Module) -> bytes:
     """The model's state in the safetensors format, to be kept beside a run's record. Raises ImportError without it."""
     from safetensors.torch import save
 
     return save({name: value.detach().contiguous().cpu() for name, value in model.state_dict().items()})
-
-
-def _write_weights(state: dict, path: Path) -> None:
-    state = {name: value.detach().contiguous().cpu() for name, value in state.items()}
-    try:
-        from safetensors.torch import save_file
-    except ImportError:
-        torch.save(state, path)
-    else:
-        save_file(state, path)
-
-
-def _read_weights(path: Path, device) -> dict:
-    try:
-        from safetensors.torch import load_file
-    except ImportError:
-        return torch.load(path, map_location=device, weights_only=True)
-    return load_file(path, device=str(device))
