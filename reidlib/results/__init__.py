@@ -5,11 +5,13 @@ from reidlib.results.machine import environment, git_state, versions
 from reidlib.results.provenance import build_dir, effective_parameters, is_current, repository, run_id
 from reidlib.results.records import Record, RecordError, frame_of, load, load_all, new_record, run_directory, save
 from reidlib.results.runs import RunSet, by_seed, choose_set, run_sets
+from reidlib.results.sheets import SHEET, as_sheet, from_sheet, sheet_of
 from reidlib.results.statistics import Interval, bootstrap, format_interval, t_interval
 from reidlib.results.stored import agreement, as_npz, available, largest, orders
 from reidlib.results.verdicts import Verdict
 
 __all__ = [
+    "SHEET",
     "Interval",
     "Record",
     "RecordError",
@@ -17,6 +19,7 @@ __all__ = [
     "Verdict",
     "agreement",
     "as_npz",
+    "as_sheet",
     "available",
     "bootstrap",
     "build_dir",
@@ -27,6 +30,7 @@ __all__ = [
     "environment",
     "format_interval",
     "frame_of",
+    "from_sheet",
     "git_state",
     "is_current",
     "largest",
@@ -41,6 +45,7 @@ __all__ = [
     "run_id",
     "run_sets",
     "save",
+    "sheet_of",
     "statistics",
     "t_interval",
     "tables",

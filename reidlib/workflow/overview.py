@@ -45,8 +45,11 @@ def _others(experiment: str, ids: list[str]) -> list[str]:
 def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
     """Copy the records of a section's runs to book/recorded/<experiment>/; returns (folder, copied, missing).
 
-    A copy takes the place of older ones of the same arm and seed on the same kind of device.
+    A copy takes the place of older ones of the same arm and seed on the same kind of device. The sheet of pictures of
+    a run with seed 0 goes with it, as <id>.webp.
     """
+    from reidlib.results.sheets import SHEET
+
     name, section = grid.resolve(experiment, section)
     runs = grid.expand(grid.read(name), section)
     target = project.root() / "book" / "recorded" / name
@@ -61,6 +64,10 @@ def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
             shutil.copyfile(source, part)
             for old in older.get(_place(source), []):
                 old.unlink(missing_ok=True)
+                old.with_suffix(".webp").unlink(missing_ok=True)
+            sheet = source.with_name(SHEET)
+            if run.seed == 0 and sheet.is_file():
+                shutil.copyfile(sheet, target / f"{run.id}.webp")
             part.replace(target / f"{run.id}.json")
             copied += 1
     return target, copied, len(runs) - copied
