@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import pandas as pd
 
 from reidlib.results import tables
-from reidlib.results.claims import p0, p1, p2, p3
+from reidlib.results.claims import p0, p1, p2, p3, p4
 from reidlib.results.runs import by_seed, choose_set
 from reidlib.results.verdicts import Verdict
 
-_CHAPTERS = {"P0": p0, "P1": p1, "P2": p2, "P3": p3}  # modules with RULES and arms()
+_CHAPTERS = {"P0": p0, "P1": p1, "P2": p2, "P3": p3, "P4": p4}  # modules with RULES and arms()
 RULES = {paper: module.RULES for paper, module in _CHAPTERS.items()}
 SETTINGS = {"paper": "@paper", "chosen": ""}
 
@@ -82,6 +82,7 @@ def verdict(claim, records, settings="paper", dataset=None):
 
     settings: "paper", arms run at the paper's own settings (their names end in @paper), or "chosen", arms whose
     settings were chosen on validation identities.
+    Where a claim's `compare` has `at_chosen`, the entries in it replace its others at chosen settings.
     dataset: judge by runs on this data set only; otherwise by those on the `datasets` that the claim names, each with
     its largest set of comparable runs, or if it names none by the largest set there is. The verdict at chosen settings
     leaves out data sets without all of the runs, as long as one is left; it names those that it is of.
@@ -89,9 +90,10 @@ def verdict(claim, records, settings="paper", dataset=None):
     if settings not in SETTINGS:
         raise ValueError(f"unknown settings {settings!r}; one of {', '.join(SETTINGS)}")
     claim = get(claim) if isinstance(claim, str) else claim
-    if claim.paper not in RULES:
-        return Verdict("not run", "its chapter is not written yet")
     compare, arms_of = dict(claim.compare), _CHAPTERS[claim.paper].arms
+    at_chosen = compare.pop("at_chosen", {})
+    if settings == "chosen":
+        compare |= at_chosen
     if dataset is not None and "datasets" in compare:
         compare |= {"datasets": [dataset], "quoted": []}
     judged = compare.get("datasets", [dataset])
