@@ -192,8 +192,7 @@ def decode(model: DGNet, batch: Batch, now: Mapping[str, float]) -> Decoded:
     The appearance encoder sees a, b and the partners one after the other, so that each have their own batch
     statistics; no loss reaches it from here, as in the released code.
     """
-    with torch.no_grad(), _without_dropout(model.appearance):  # the heads only count statistics here
-        codes = tuple(model.appearance(images).code for images in batch.images)
+    codes = _codes(model, batch)
     s_a, s_b = model.structure(gray(torch.cat(batch.images[:2]))).chunk(2)
     a, b, partner_a, partner_b = codes
     structures, appearances = [s_b, s_a], [a, b]
@@ -205,6 +204,13 @@ def decode(model: DGNet, batch: Batch, now: Mapping[str, float]) -> Decoded:
     own = (made[2], made[3]) if now["image"] else None
     partners = (made[-2], made[-1]) if now["same_identity"] else None
     return Decoded((s_a, s_b), codes, (made[0], made[1]), own, partners)
+
+
+@torch.no_grad()
+def _codes(model: DGNet, batch: Batch) -> tuple[Tensor, ...]:
+    """Appearance codes of a, b and the partners, as four (b, c); in train mode they move the running statistics."""
+    with _without_dropout(model.appearance):  # the heads only count statistics here
+        return tuple(model.appearance(images).code for images in batch.images)
 
 
 def discriminator_loss(discriminator: nn.Module, fake: Tensor, real: Tensor) -> Tensor:
@@ -398,7 +404,8 @@ def train(
     weights: None for `Weights()`. head_factor: by how much the classifiers of the appearance encoder learn faster than
     its trunk. warm_from: see `weights_at`.
     only_identity: train the appearance encoder by its identity terms alone, on the same batches: the control that never
-    sees a generated image. precision: "float32" or "bfloat16" (autocast; the gradient penalty stays in float32).
+    sees a generated image. It ends with the encoder of a run without `teacher`, since nothing else of what is generated
+    reaches the encoder. precision: "float32" or "bfloat16" (autocast; the gradient penalty stays in float32).
     watch: `watch(model, step)` returns a dict of floats; called in eval mode after the steps named in `watch_at`.
     checkpoint: a folder. State is written there every `checkpoint_every` steps and at the end; if it holds some,
     training goes on from there, on a CPU to the same losses bit by bit. Whoever keeps the result deletes the folder.
@@ -452,7 +459,10 @@ def _step(model, teacher, batch, reconstruction, now, optimisers, precision, opt
     """One step of the discriminator and one of all the rest; what they minimised, as tensors on the device."""
     device = batch.images[0].device
     decoded, discriminator = None, torch.zeros((), device=device)
-    if not options["only_identity"]:
+    if options["only_identity"]:
+        with _mixed(device, precision):
+            _codes(model, batch)  # for the running statistics, which are then those of a run that generates
+    else:
         with _mixed(device, precision):
             decoded = decode(model, batch, now)
         if now["adversarial"]:

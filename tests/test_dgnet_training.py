@@ -633,3 +633,15 @@ def test_examples():
     failed, tried = doctest.testmod(sys.modules["reidlib.dgnet"])
     assert tried > 0
     assert failed == 0
+
+
+def test_without_a_teacher_nothing_that_is_generated_reaches_the_encoder():
+    """Not even its running statistics: the encoder alone ends as the same one."""
+    whole, _ = run()
+    alone, _ = run(only_identity=True)
+    heavier, _ = run(weights=Weights(image=50.0, generated_identity=5.0))
+    taught, _ = run(teacher=Teacher())
+    assert same(alone.appearance, whole.appearance)
+    assert same(heavier.appearance, whole.appearance)
+    assert not same(heavier.decoder, whole.decoder)
+    assert not same(taught.appearance, whole.appearance)
