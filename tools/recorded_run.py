@@ -4,6 +4,7 @@
     python tools/recorded_run.py samplers             # P0: four strategies, ResNet-50, 256x128, drawn people
     python tools/recorded_run.py clothing             # P2: Table II and the masked picture, ResNet-50, 384x192
     python tools/recorded_run.py label_smoothing      # P3: four targets, ResNet-50, 256x128, GANs of 128x128, one seed
+    python tools/recorded_run.py reconstruction       # P4: five losses, DG-Net's own networks, 256x128, one seed
     python tools/recorded_run.py samplers --minutes 5 --epochs 25 --out /tmp/records
 
 It needs reidlib's requirements, matplotlib and seaborn, no Jupyter: the notebook's cells run as plain Python. The drawn
@@ -34,6 +35,14 @@ Market-1501, drawn or read as above:
 
     python tools/recorded_run.py label_smoothing --dataset market1501 --root DIR --weights FILE --minutes 600 \\
         --parent-steps 6064 --gan-steps 2021 --images-seen 1681680
+
+The chapter on reconstruction losses trains DG-Net from noise, its teachers and the network that finds outlines before
+the runs, and puts a sheet of what each arm makes beside the records (of drawn people only). Its 250 steps are a four
+hundredth of DG-Net's, so that all arms are estimated to fit into one call: how far they come is no more than a start.
+With DG-Net's own schedule, five hours an arm by the same estimate:
+
+    python tools/recorded_run.py reconstruction --dataset market1501 --root DIR --weights FILE --minutes 2000 \\
+        --steps 100000 --lr-generator 1e-4 --lr-discriminator 1e-4 --teacher-steps 48000
 """
 
 import argparse
@@ -52,6 +61,12 @@ from recorded_experiments import COMMON, EXPERIMENTS, HELP, PRECISIONS
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
+
+# Chapters whose runs share networks: a parameter that tells the chapter, its notebook, and what makes its run short.
+SHARED = {
+    "gan_base": ("label_smoothing", {"images_seen": 1}),  # clusters and generated images
+    "outline_steps": ("reconstruction", {"steps": 1, "frechet_images": 2}),  # the teacher, and what finds outlines
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -81,7 +96,7 @@ def main(arguments: list[str] | None = None) -> int:
     if file := sheet(chosen, records):
         print(f"generated images: {file}\n")
     if records:
-        print(table(records))
+        print(table(records, chosen.experiment.scores))
     return 0 if records and not failed else 1
 
 
@@ -126,16 +141,17 @@ def prepare(plan: list[dict]) -> None:
         looks = {"shared_looks": one["triple_looks"]} if drawn and "triple_looks" in one else None
         crowd = beside.submit(draw_crowd, one["dataset"], size, looks) if looks else None
         trunks = [parameters["backbone"] for parameters in plan] if drawn and one["weights"] == "auto" else []
-        trunks += ["resnet-small"] * ("gan_base" in one)  # it judges the generated images
+        trunks += ["resnet-small"] * bool(SHARED.keys() & one.keys())  # it judges the generated images
         for backbone in dict.fromkeys(trunks):
             warm_start(backbone, size, device=one["device"], progress=False)
         if drawn:
             drawn.result()
         if crowd:
             keep_crowd(one["dataset"], size, looks, *crowd.result())
-    if "gan_base" in one:
+    for name, (chapter, least) in SHARED.items():
         for parameters in {p["seed"]: p for p in plan}.values():  # the last arm of each seed has generated images
-            make_generators(parameters)
+            if name in parameters:
+                make_shared(chapter, parameters | least)
 
 
 def draw(dataset: str, size: tuple[int, int]) -> None:
@@ -167,10 +183,10 @@ def keep_crowd(dataset: str, size: tuple[int, int], changes: dict, frame, images
     drawn.draw_test = draw_test
 
 
-def make_generators(parameters: dict) -> None:
-    """Clusters and generated images of a seed, which all of its runs find: by a run of one step that is not kept."""
+def make_shared(chapter: str, parameters: dict) -> None:
+    """What all runs of a seed find (see SHARED), by a run of one step that is not kept."""
     with tempfile.TemporaryDirectory() as out:
-        run_notebook("label_smoothing", parameters | {"images_seen": 1, "out": out})
+        run_notebook(chapter, parameters | {"out": out})
 
 
 def finished(chosen, parameters: dict):
@@ -192,8 +208,10 @@ def run(chosen, parameters: dict):
     on_gpu = torch.device(parameters["device"]).type == "cuda"
     if on_gpu:
         torch.cuda.reset_peak_memory_stats(parameters["device"])
-    record = load(run_notebook(chosen.name, parameters)["folder"])
+    space = run_notebook(chosen.name, parameters)
+    record = load(space["folder"])
     record.gpu_mib = torch.cuda.max_memory_allocated(parameters["device"]) / 2**20 if on_gpu else None
+    record.real = space["real"][space["shown_again"]] if "shown_again" in space else None
     return record
 
 
@@ -210,17 +228,32 @@ def run_notebook(name: str, parameters: dict) -> dict:
 
 
 def sheet(chosen, records) -> Path | None:
-    """Picture beside the records: training images, and what each generator drew for the first run with such images.
+    """Picture beside the records: real images, and what the runs made of them or like them.
 
-    None where no run has them, and for data on disk, since images of real people are not shown.
+    None where no run has such images, and for data on disk, since images of real people are not shown.
     """
+    from reidlib import figures
+
+    if not records or chosen.root:
+        return None
+    rows, seed = generated(chosen, records) or put_together(chosen, records) or (None, None)
+    if rows is None:
+        return None
+    figure = figures.grid([list(images) for images in rows.values()], labels=list(rows))
+    file = records[0].source.parent / f"generated-seed-{seed}.png"
+    figure.savefig(file, dpi=150)
+    return file
+
+
+def generated(chosen, records):
+    """({label: images}, seed): training images, and what each generator drew for the first run that kept its own."""
     import numpy as np
     import torch
 
-    from reidlib import data, figures
+    from reidlib import data
     from reidlib.data.frame import rows_of
 
-    drawn = [record for record in records if (record.source / "generated.npz").exists() and not chosen.root]
+    drawn = [record for record in records if (record.source / "generated.npz").exists()]
     if not drawn:
         return None
     people = data.load(chosen.dataset, size=(chosen.height, chosen.width), progress=False)
@@ -229,14 +262,37 @@ def sheet(chosen, records) -> Path | None:
     kept = np.load(drawn[0].source / "generated.npz")
     for cluster in np.unique(kept["clusters"]):
         rows[f"generator of cluster {cluster}"] = kept["images"][kept["clusters"] == cluster][:12]
-    figure = figures.grid([list(images) for images in rows.values()], labels=list(rows))
-    file = drawn[0].source.parent / f"generated-seed-{drawn[0].seed}.png"
-    figure.savefig(file, dpi=150)
-    return file
+    return rows, drawn[0].seed
 
 
-def table(records) -> str:
-    """Mean, 95% interval and seeds of each arm; seconds a run, scores included; training images a second; memory."""
+def put_together(chosen, records):
+    """({label: images}, seed): of each arm, twelve images put together again, and six swaps, from the runs' sheets.
+
+    Above them the real images, the six that gave the appearance of the swaps, and below these those that gave their
+    structure; without them where no run of this call brings them.
+    """
+    from reidlib import results
+
+    size, seed = (chosen.height, chosen.width), records[0].seed
+    own = [r for r in records if r.seed == seed and results.sheet_of(r)]
+    if not own:
+        return None
+    real = next((r.real for r in own if getattr(r, "real", None) is not None), None)
+    rows = {}
+    if real is not None:
+        rows["real, appearance"] = [*real, *real[:6]]
+        rows["structure"] = [None] * 12 + [real[(i + 1) % 6] for i in range(6)]
+    for record in own:
+        images = results.from_sheet(results.sheet_of(record), 48, size)
+        rows[record.arm] = [*images[36:], *(images[6 * i + (i + 1) % 6] for i in range(6))]
+    return rows, seed
+
+
+def table(records, scores) -> str:
+    """Mean, 95% interval and seeds of each arm's scores, (metric, digits) each, and what its runs cost.
+
+    That is seconds a run, with its scoring; training images a second; memory.
+    """
     import pandas as pd
 
     from reidlib.results import by_seed, format_interval
@@ -244,7 +300,7 @@ def table(records) -> str:
     rows = []
     for arm in dict.fromkeys(r.arm for r in records):
         own = [r for r in records if r.arm == arm]
-        scores = {name: format_interval(by_seed(own, arm, name)) for name in ("mAP", "R1")}
+        found = {name: format_interval(by_seed(own, arm, name), digits) for name, digits in scores}
         seconds = sum(r.wall_s for r in own)
         on_gpu = [r.gpu_mib for r in own if getattr(r, "gpu_mib", None)]
         cost = {
@@ -253,7 +309,7 @@ def table(records) -> str:
             "peak MiB (GPU)": f"{max(on_gpu):.0f}" if on_gpu else "-",
             "peak MiB (host)": f"{max(r.peak_memory_mib for r in own):.0f}",
         }
-        rows.append({"arm": arm, **scores, **cost, "device": own[0].machine})
+        rows.append({"arm": arm, **found, **cost, "device": own[0].machine})
     return pd.DataFrame(rows).to_string(index=False)
 
 
@@ -261,6 +317,8 @@ def images_shown(record) -> int:
     """Training images of a run, repeated ones included; with two streams, how often one went through either."""
     if "passes" in record.extra:
         return record.extra["passes"]
+    if "recon" in record.parameters:  # two batches, and as many partners
+        return 4 * record.extra["steps"] * record.parameters["batch_size"]
     if "images_seen" in record.parameters and "generated" not in record.extra:  # those come on top
         return record.parameters["images_seen"]
     return record.extra["steps"] * record.parameters["batch_size"]

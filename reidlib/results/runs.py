@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 # Parameters that set the scale of an experiment: runs that differ in one of them are never compared with each other.
-SCALE = ("height", "width", "data_seed", "images_seen", "evaluate_on")
+SCALE = ("height", "width", "data_seed", "images_seen", "steps", "evaluate_on")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ PAGES = [
     "book/datasets/overview",
     "book/datasets/your_data",
 ]
-CHAPTERS = ["data", "metrics", "samplers", "triplet", "clothing", "label_smoothing", "explore", "your_data"]
+CHAPTERS = ["data", "metrics", "samplers", "triplet", "clothing", "label_smoothing", "reconstruction"]
+CHAPTERS += ["explore", "your_data"]
 PAGES += [f"notebooks/{name}" for name in CHAPTERS]
 
 
@@ -44,8 +45,9 @@ def book(tmp_path_factory):
 
 def test_it_says_what_it_does_and_where_the_book_is(book):
     build, said = book
-    assert "run 8/8, " in said
-    assert {"triplet", "samplers", "clothing", "label_smoothing"} <= set(re.findall(r"run \d/8, (\w+) ", said))
+    assert "run 10/10, " in said
+    chapters = {"triplet", "samplers", "clothing", "label_smoothing", "reconstruction"}
+    assert chapters <= set(re.findall(r"run \d+/10, (\w+) ", said))
     assert str(build / "tiny" / "html" / "index.html") in said
     assert {r.arm for r in load_all(build / "runs")} == {
         "triplet",
@@ -56,6 +58,8 @@ def test_it_says_what_it_does_and_where_the_book_is(book):
         "ifd@paper",
         "none@paper",
         "slsr@paper",
+        "l1@paper",
+        "l1+rmse@paper",
     }
 
 

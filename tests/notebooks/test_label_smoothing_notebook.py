@@ -1,20 +1,20 @@
 """The label smoothing chapter's notebook as a reader runs it: targets, generators, splits, kills, folders, errors."""
 
 import dataclasses
-import functools
 import math
 
 import numpy as np
 import pytest
 import torch
 
-from reidlib import data, generation, models, results, training, warmstart
-from reidlib.data import drawn, layouts
+from reidlib import data, generation, results, training
+from reidlib.data import layouts
 from reidlib.data.frame import make_frame
-from reidlib.data.pedestrians import PRESETS, draw, write_market1501
+from reidlib.data.pedestrians import draw, write_market1501
 from reidlib.losses import label_smoothing
 from reidlib.results import claims
 
+NOTEBOOK = "label_smoothing"
 SMALL = {"dataset": "market-like", "height": 32, "width": 16, "weights": "none", "images_seen": 256}
 SMALL |= {"cluster_epochs": 1, "parent_steps": 3, "gan_steps": 2, "gan_base": 4}
 PEOPLE = {"market-like": (12, 8), "viper-like": (20, 20), "cuhk03-like": (12, 6)}  # to train on and to test on
@@ -27,40 +27,10 @@ NEITHER = ("train_s", "protocol")  # what two runs of the same numbers may diffe
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_people(build, tmp_path_factory):
-    """The drawn data sets with few people, kept apart from the whole ones, and a trunk that stands for warm starts."""
-    with pytest.MonkeyPatch.context() as patched:
-        for name, (train_ids, test_ids) in PEOPLE.items():
-            patched.setitem(PRESETS, name, dataclasses.replace(PRESETS[name], train_ids=train_ids, test_ids=test_ids))
-        cache = tmp_path_factory.mktemp("drawn")
-        patched.setattr(drawn, "cache_folder", lambda: cache)
-        patched.setattr(drawn, "source_hash", functools.cache(drawn.source_hash))
-        patched.setenv("REIDLIB_BUILD", str(build))
-        for trunk in ("resnet-small", "densenet-small"):
-            file = warmstart.path(trunk, (32, 16))
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with torch.random.fork_rng():
-                torch.manual_seed(1)
-                models.save_trunk(models.build(trunk), file)
+def few_people(shrunk):
+    changes = {name: dict(zip(("train_ids", "test_ids"), people, strict=True)) for name, people in PEOPLE.items()}
+    with shrunk(changes, ("resnet-small", "densenet-small"), (32, 16)):
         yield
-
-
-@pytest.fixture(scope="module")
-def found():
-    return {}
-
-
-@pytest.fixture
-def once(run, found):
-    """once(**settings) -> (namespace, record) of a small run, which is made for the first test that asks for it."""
-
-    def runner(**settings):
-        name = tuple(sorted(settings.items()))
-        if name not in found:
-            found[name] = run("label_smoothing", **SMALL | settings)
-        return found[name]
-
-    return runner
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The settings in the grids are what the recorded validation runs chose, by no other rule than the best mean mAP."""
+"""The settings in the grids are what the recorded validation runs chose, by no other rule than the best mean score."""
 
 import itertools
 import re
@@ -12,6 +12,9 @@ from reidlib.results.runs import dataset_of
 from reidlib.workflow import grid
 
 TUNED = [name for name in grid.experiments() if grid.read(name).tune]
+# By what a chapter chooses, and whether the highest (1) or the lowest (-1) mean is the best; the others by mAP.
+CRITERIA = {"reconstruction": ("frechet", -1)}
+BY_MAP = ("mAP", 1)
 
 
 def tuning(experiment):
@@ -46,9 +49,13 @@ def combinations(entry):
         yield "-".join(map(str, values)), dict(zip(lists, values, strict=True))
 
 
-def chosen(tune, records, places):
-    """{tuned arm: settings with the best mean mAP over data sets}; places: all (tune arm, data set, seed) of a grid."""
-    scores = {(r.arm, dataset_of(r), r.seed): r.metrics["mAP"] for r in records}
+def chosen(tune, records, places, criterion=BY_MAP):
+    """{tuned arm: settings with the best mean over data sets of what a chapter chooses by, such as mAP}.
+
+    places: all (tune arm, data set, seed) of a grid. criterion: (metric, sign), see CRITERIA.
+    """
+    metric, sign = criterion
+    scores = {(r.arm, dataset_of(r), r.seed): sign * r.metrics[metric] for r in records}
     found = {}
     for arm, entry in tune.items():
         means = []
@@ -71,15 +78,43 @@ def test_the_choice_is_the_best_mean_over_data_sets(make):
     places = {(r.arm, dataset_of(r), 0) for r in records}
     assert chosen(tune, records, places) == {"a": {"eps": 0.6}}
     assert chosen(tune, records, {place for place in places if place[1] == "m"}) == {"a": {"eps": 0.5}}
+    assert chosen(tune, records, places, ("mAP", -1)) == {"a": {"eps": 0.5}}
     with pytest.raises(AssertionError, match="no recorded run of"):
         chosen(tune, records[1:], places)
 
 
+def test_the_reconstruction_chapter_chooses_the_lowest_frechet_distance(make):
+    """Not the scale with the best mAP."""
+
+    def runs(best):
+        """Made runs of the whole of the grid's section, where `best` is the choice of each arm."""
+        for run in grid.expand(chapter, "tune"):
+            scale = run.parameters["recon_scale"]
+            away = abs(np.log2(scale / best[re.match("tune-(.*)-[^-]+$", run.arm)[1]]))
+            record = make(run.arm, run.seed, data={"dataset": run.parameters["dataset"]}, mAP=50 + away)
+            record.metrics["frechet"] = 2 + away + run.seed
+            yield record
+
+    assert set(CRITERIA) <= set(TUNED)
+    chapter = grid.read("reconstruction")
+    places = places_of(chapter)
+    for number in (0, -1):
+        best = {arm: entry["recon_scale"][number] for arm, entry in chapter.tune.items()}
+        assert set(best) >= {"l1", "l1+rmse"}
+        records = list(runs(best))
+        found = chosen(chapter.tune, records, places, CRITERIA["reconstruction"])
+        assert found == {arm: {"recon_scale": scale} for arm, scale in best.items()}
+        by_map = chosen(chapter.tune, records, places)
+        assert all(by_map[arm] != found[arm] for arm in best)
+    with pytest.raises(AssertionError, match="no recorded run of"):
+        chosen(chapter.tune, records[1:], places, CRITERIA["reconstruction"])
+
+
 @pytest.mark.parametrize("experiment", TUNED)
-def test_arms_have_the_settings_with_the_best_validation_map(experiment):
+def test_arms_have_the_settings_with_the_best_validation_score(experiment):
     read, records = grid.read(experiment), tuning(experiment)
     assert {r.parameters["evaluate_on"] for r in records} <= {"validation"}
-    choices = chosen(read.tune, records, places_of(read))
+    choices = chosen(read.tune, records, places_of(read), CRITERIA.get(experiment, BY_MAP))
     for arm, tuned in grid.takers(read).items():
         own = own_settings(read, arm)
         assert {name: own[name] for name in choices[tuned]} == choices[tuned], (arm, tuned)

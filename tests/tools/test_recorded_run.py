@@ -9,7 +9,7 @@ import matplotlib.image
 import pytest
 import torch
 
-from reidlib import generation, models, results, warmstart
+from reidlib import data, generation, models, results, training, warmstart
 from reidlib.data import drawn
 from reidlib.results import load_all
 from reidlib.workflow import grid
@@ -23,13 +23,17 @@ SHORT["clothing"] += ["--stage1-epochs", "1"]
 SHORT["label_smoothing"] = ["--height", "32", "--width", "16", "--images-seen", "64", "--cluster-epochs", "1"]
 SHORT["label_smoothing"] += ["--gan-height", "48", "--gan-width", "32", "--gan-base", "2", "--gan-batch", "8"]
 SHORT["label_smoothing"] += ["--parent-steps", "2", "--gan-steps", "1"]
+SHORT["reconstruction"] = ["--networks", "small", "--steps", "2", "--batch-size", "4", "--teacher-steps", "1"]
+SHORT["reconstruction"] += ["--outline-steps", "1"]
 DATA = {"clothing": "ltcc-like"}  # the others: viper-like
 STATED = {
     "triplet": {"images_seen": 192, "learning_rate": 1e-4},
     "samplers": {"epochs": 2, "batch_size": 32, "eps": 0.5, "temperature": 0.09, "learning_rate": 3.5e-4},
     "clothing": {"epochs": 1, "stage1_epochs": 1, "learning_rate": 3.5e-4, "kernel": 7, "height": 32},
     "label_smoothing": {"learning_rate": 0.01, "batch_size": 32, "gan_rate": 2e-4, "g_steps": 2, "gan_height": 48},
+    "reconstruction": {"networks": "small", "generator_start": "none", "steps": 2, "lr_generator": 1e-3},
 }
+PICTURED = ("label_smoothing", "reconstruction")  # with a sheet of images beside the records
 MISSING = """
 import sys
 class Missing:
@@ -49,9 +53,10 @@ def tool(tmp_path, monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "1")
     import recorded_run
 
-    trunk = warmstart.path("resnet-small", (32, 16))  # an untrained one judges the generated images
-    trunk.parent.mkdir(parents=True)
-    models.save_trunk(models.build("resnet-small"), trunk)
+    for size in ((32, 16), (64, 32)):
+        trunk = warmstart.path("resnet-small", size)  # an untrained one judges the generated images
+        trunk.parent.mkdir(parents=True, exist_ok=True)
+        models.save_trunk(models.build("resnet-small"), trunk)
     return recorded_run
 
 
@@ -81,7 +86,9 @@ def test_it_writes_records_keeps_to_its_time_goes_on_and_prints_its_table_last(c
     left_out = [f"{arm} seed {seed}" for seed in (0, 1) for arm in arms][1:]
     assert f"left out for time: {', '.join(left_out)}\nfailed: none\n" in done.stdout
     header, row = done.stdout.splitlines()[-2:]
-    assert header.split()[:4] == ["arm", "mAP", "R1", "seconds"]
+    assert header.split()[:3] == ["arm", "mAP", "R1"]
+    assert (header.split()[3:6] == ["frechet", "identity", "outline"]) == (chapter == "reconstruction")
+    assert "seconds" in header.split()
     assert row.split()[:2] == [arms[0], f"{first.metrics['mAP']:.1f},"]
 
     assert main(words(chapter, tmp_path, "--minutes", "0")) == 0
@@ -91,7 +98,7 @@ def test_it_writes_records_keeps_to_its_time_goes_on_and_prints_its_table_last(c
     said = capsys.readouterr().out
     assert [line.split()[0] for line in said.splitlines()[-2:]] == arms[:2]
     sheet = tmp_path / "r" / chapter / "generated-seed-0.png"
-    assert (f"generated images: {sheet}\n" in said) == sheet.exists() == (chapter == "label_smoothing")
+    assert (f"generated images: {sheet}\n" in said) == sheet.exists() == (chapter in PICTURED)
 
 
 @pytest.mark.parametrize("chapter", SHORT)
@@ -214,6 +221,55 @@ def test_generators_of_every_seed_are_made(tool, tmp_path, monkeypatch):
     assert trunks == ["resnet-small"]
 
 
+def test_teachers_and_outlines_are_made_before_the_runs(tool, tmp_path, monkeypatch):
+    """One teacher a seed and one network that finds outlines; the runs find them, and what they make is on a sheet."""
+    made, train = [], training.train
+
+    def watched(*arguments, **options):
+        made.append(options["description"])
+        return train(*arguments, **options)
+
+    def spied(*arguments):
+        spaces.append(notebook(*arguments))
+        return spaces[-1]
+
+    spaces, notebook = [], tool.run_notebook
+    monkeypatch.setattr(tool, "run_notebook", spied)
+    monkeypatch.setattr(training, "train", watched)
+    chosen = tool.parse(words("reconstruction", tmp_path, "--weights", "auto"))
+    plan = [tool.given(chosen, arm, seed) for seed in (0, 1) for arm in chosen.experiment.arms]
+    tool.prepare(plan)
+    assert made == ["teacher", "silhouettes", "teacher"]
+    assert load_all(tmp_path) == []
+    for found in (made, spaces):
+        found.clear()
+    wanted = [("l1@paper", 0), ("2xl1@paper", 0), ("l1@paper", 1)]
+    asked = {(parameters["arm"], parameters["seed"]): parameters for parameters in plan}
+    records = [tool.run(chosen, asked[run]) for run in wanted]
+    assert made == []
+    assert [(record.arm, record.seed) for record in records] == wanted
+    assert {tool.images_shown(record) for record in records} == {4 * 2 * 4}
+
+    rows, seed = tool.put_together(chosen, records)
+    assert (list(rows), seed) == (["real, appearance", "structure", "l1@paper", "2xl1@paper"], 0)
+    assert {len(images) for images in rows.values()} == {18}
+    people = {image.numpy().tobytes() for image in data.load("viper-like").store.images}
+    real = [image.numpy().tobytes() for image in rows["real, appearance"]]
+    assert len(set(real)) == 12
+    assert set(real) <= people
+    assert [image.numpy().tobytes() for image in rows["structure"][12:]] == [*real[1:6], real[0]]
+    ones = torch.stack(rows["real, appearance"])
+    swaps = spaces[0]["model"].swap(ones, torch.stack([*ones[:12], *rows["structure"][12:]]))
+    gaps = torch.cdist(torch.stack(rows["l1@paper"]).flatten(1).float(), swaps.flatten(1).float())
+    assert torch.equal(gaps.argmin(1), torch.arange(18))
+    picture = matplotlib.image.imread(tool.sheet(chosen, records))
+    assert picture.shape[1] > picture.shape[0] > 300
+    again = [results.load(record.source) for record in records[:2]]  # finished by an earlier call
+    assert list(tool.put_together(chosen, again)[0]) == ["l1@paper", "2xl1@paper"]
+    chosen.root = "/data"
+    assert tool.sheet(chosen, records) is None
+
+
 def test_chapters_have_their_own_size_and_seeds(tool):
     chosen = tool.parse(["clothing"])
     first = tool.given(chosen, "ifd@paper", 0)
@@ -223,6 +279,11 @@ def test_chapters_have_their_own_size_and_seeds(tool):
     first = tool.given(chosen, "slsr@paper", 0)
     assert (first["height"], first["gan_height"], first["gan_width"], first["gan_base"]) == (256, 128, 128, 64)
     assert (chosen.seeds, first["backbone"], first["precision"]) == (1, "resnet50", "bfloat16")
+    chosen = tool.parse(["reconstruction", "--steps", "400"])
+    first = tool.given(chosen, "2xl1@paper", 0)
+    assert (first["networks"], first["generator_start"], first["backbone"]) == ("reference", "none", "resnet50")
+    assert (first["height"], first["width"], first["steps"], first["recon_weights"]) == (256, 128, 400, [2.0])
+    assert (chosen.seeds, tool.parse(["reconstruction"]).steps) == (1, 250)
     chosen = tool.parse(["clothing", "--dataset", "prcc", "--root", "/data", "--parsing", "lip", "--epochs", "60"])
     other = tool.given(chosen, "masked@paper", 2)
     assert {name: other[name] for name in ("dataset", "root", "parsing", "epochs", "main_input", "ikt", "seed")} == {
@@ -244,12 +305,13 @@ def test_chapters_have_their_own_size_and_seeds(tool):
         ({"persons": 8, "views": 8}, {"steps": 14, "passes": 64 * 14 * 3}, 64 * 14 * 3),
         ({"images_seen": 192, "batch_size": 32}, {"steps": 12, "generated": 192}, 12 * 32),
         ({"images_seen": 192, "batch_size": 32}, {"steps": 6, "generated": 0}, 192),
+        ({"recon": "l1", "batch_size": 8}, {"steps": 3}, 3 * 4 * 8),
     ],
-    ids=["triplet", "samplers", "clothing", "generated", "not-generated"],
+    ids=["triplet", "samplers", "clothing", "generated", "not-generated", "reconstruction"],
 )
 def test_training_images_of_a_run(tool, parameters, extra, images):
-    data = {"dataset": "viper-like", "fingerprint": "f"}
-    record = results.Record("any", "any-0", parameters, 0, {"mAP": 50.0}, data=data, extra=extra)
+    place = {"dataset": "viper-like", "fingerprint": "f"}
+    record = results.Record("any", "any-0", parameters, 0, {"mAP": 50.0}, data=place, extra=extra)
     assert tool.images_shown(record) == images
 
 
