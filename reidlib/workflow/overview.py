@@ -46,7 +46,7 @@ def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
     """Copy the records of a section's runs to book/recorded/<experiment>/; returns (folder, copied, missing).
 
     A copy takes the place of older ones of the same arm and seed on the same kind of device. The sheet of pictures of
-    a run with seed 0 goes with it, as <id>.webp.
+    a run with seed 0 goes with it, as <id>.webp, but for runs that only choose settings: no page shows those.
     """
     from reidlib.results.sheets import SHEET
 
@@ -66,7 +66,7 @@ def keep(experiment: str, section: str = "full") -> tuple[Path, int, int]:
                 old.unlink(missing_ok=True)
                 old.with_suffix(".webp").unlink(missing_ok=True)
             sheet = source.with_name(SHEET)
-            if run.seed == 0 and sheet.is_file():
+            if run.seed == 0 and section != "tune" and sheet.is_file():
                 shutil.copyfile(sheet, target / f"{run.id}.webp")
             part.replace(target / f"{run.id}.json")
             copied += 1

@@ -52,3 +52,6 @@ def test_the_sheet_of_seed_0_is_kept_and_an_older_one_goes(tmp_path, monkeypatch
         assert overview.keep("e") == (recorded, 3, 0)
         sheets = {path.name: path.read_bytes() for path in recorded.glob("*.webp")}
         assert sheets == {"new-0.webp": b"new-0"}
+    (recorded / "new-0.webp").unlink()
+    assert overview.keep("e", "tune") == (recorded, 3, 0)
+    assert not list(recorded.glob("*.webp"))
