@@ -11,6 +11,7 @@ import torch
 from reidlib import data, dgnet, models, training
 from reidlib.cache import kept, key
 from reidlib.data.frame import rows_of
+from reidlib.dgnet_terms import Weights
 from reidlib.losses.reconstruction import mae
 from reidlib.models.dgnet import DGNet, small
 from reidlib.results.provenance import build_dir, module_hash
@@ -18,9 +19,7 @@ from reidlib.warmstart import warm_start
 
 STEPS = 800
 LR_GENERATOR, LR_APPEARANCE = 1e-3, 5e-4
-WEIGHTS = dgnet.Weights(
-    generated_identity=0.2, teacher=0.0
-)  # at DG-Net's 0.5 it drowns all else while images are noise
+WEIGHTS = Weights(generated_identity=0.2, teacher=0.0)  # at DG-Net's 0.5 it drowns all else while images are noise
 PARTS = ("structure", "decoder", "discriminator")
 
 

@@ -10,9 +10,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from reidlib import dgnet as module
-from reidlib import training
+from reidlib import dgnet_batches, dgnet_terms, training
 from reidlib.data.augment import normalise
-from reidlib.dgnet import Weights, decode, edge_crop, pair_batches, prepare, terms, train, weights_at
+from reidlib.dgnet import train
+from reidlib.dgnet_batches import edge_crop, pair_batches, prepare
+from reidlib.dgnet_terms import Weights, decode, terms, weights_at
 from reidlib.models.dgnet import AppearanceEncoder, Decoder, DGNet, Discriminator, StructureEncoder, gray
 from reidlib.models.resnet import SmallResNet
 
@@ -78,15 +80,15 @@ def same(one, other):
 
 def test_weights_by_hand():
     """As released: by 0.0005 a step after step 30,000 of 100,000, up to 1 and 2."""
-    assert weights_at(0, 100_000, Weights()) == ALL | dict.fromkeys(module.RISING, 0.0)
+    assert weights_at(0, 100_000, Weights()) == ALL | dict.fromkeys(dgnet_terms.RISING, 0.0)
     assert weights_at(30_000, 100_000, Weights())["cycle"] == 0
     first = weights_at(30_001, 100_000, Weights())
-    assert [first[name] for name in module.RISING] == pytest.approx([0.0005] * 4)
+    assert [first[name] for name in dgnet_terms.RISING] == pytest.approx([0.0005] * 4)
     assert weights_at(31_000, 100_000, Weights())["structure_code"] == pytest.approx(0.5)
     at_32 = weights_at(32_000, 100_000, Weights())
-    assert [at_32[name] for name in module.RISING] == pytest.approx([1, 1, 1, 1])
+    assert [at_32[name] for name in dgnet_terms.RISING] == pytest.approx([1, 1, 1, 1])
     at_33 = weights_at(33_000, 100_000, Weights())
-    assert [at_33[name] for name in module.RISING] == pytest.approx([1, 1, 1.5, 1.5])
+    assert [at_33[name] for name in dgnet_terms.RISING] == pytest.approx([1, 1, 1.5, 1.5])
     assert weights_at(34_000, 100_000, Weights()) == pytest.approx(ALL)
     assert weights_at(99_999, 100_000, Weights()) == ALL
 
@@ -158,8 +160,8 @@ def test_crops_repeat_the_border():
 
 def test_a_batch_without_chance(monkeypatch):
     """Without mirroring and shifts it is the images themselves, in the order a, b, partners; erased ones are 0."""
-    monkeypatch.setattr(module, "flip", lambda images, generator: (images, None))
-    monkeypatch.setattr(module, "PADDING", 0)
+    monkeypatch.setattr(dgnet_batches, "flip", lambda images, generator: (images, None))
+    monkeypatch.setattr(dgnet_batches, "PADDING", 0)
     a, partners_a, b, partners_b = rows = next(pair_batches(LABELS, 4, 0))
     batch = prepare(pictures(), LABELS, rows, 0, 0)
     for found, erased, chosen in zip(batch.images, batch.erased, (a, b, partners_a, partners_b), strict=True):
@@ -198,11 +200,11 @@ REACHED = {
 }
 
 
-@pytest.mark.parametrize("name", module.TERMS)
+@pytest.mark.parametrize("name", dgnet_terms.TERMS)
 def test_which_network_a_term_reaches(name):
     model = tiny().train()
     values = terms(model, Teacher(), a_batch(), l1, ALL)
-    assert tuple(values) == module.TERMS
+    assert tuple(values) == dgnet_terms.TERMS
     assert values[name].shape == ()
     assert values[name] > 0
     assert reached(values[name], model) == REACHED[name]
@@ -238,7 +240,7 @@ def slow_terms(model, teacher, batch, apply, now, encoder_learns):
     """Each term by its definition, one direction and one image pass at a time; the model's modes are eval."""
     g, e_s = model.decoder, lambda images: model.structure(gray(images))
     code = [model.appearance(images).code for images in batch.images]
-    values = dict.fromkeys(module.TERMS, 0.0)
+    values = dict.fromkeys(dgnet_terms.TERMS, 0.0)
     cross = [g(e_s(batch.images[1 - i]), code[i]) for i in (0, 1)]  # appearance of i
     for i in (0, 1):
         x, label, other = batch.images[i], batch.labels[i], batch.labels[1 - i]
@@ -272,21 +274,21 @@ def test_terms_against_their_definitions(encoder_learns):
     now = ALL | {"teacher": 0.7, "fine": 0.3}
     found = terms(model, teacher, a_batch(), apply, now, encoder_learns=encoder_learns)
     expected = slow_terms(model, teacher, a_batch(), apply, now, encoder_learns)
-    for name in module.TERMS:
+    for name in dgnet_terms.TERMS:
         assert found[name].item() == pytest.approx(expected[name].item(), rel=1e-4), name
     one = terms(model, teacher, a_batch(), l1, now)
     assert one["image"].item() == pytest.approx(found["image"].item())
     assert one["cycle"].item() == pytest.approx(found["cycle"].item() / 3, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", module.TERMS)
+@pytest.mark.parametrize("name", dgnet_terms.TERMS)
 def test_a_term_without_weight_is_not_computed(name):
     model, batch = tiny().eval(), a_batch()
     whole = terms(model, Teacher().eval(), batch, l1, ALL)
     values = terms(model, None if name == "teacher" else Teacher(), batch, l1, ALL | {name: 0.0})
     assert values[name] == 0
     assert not values[name].requires_grad
-    others = set(module.TERMS) - {name, "teacher", *({"identity"} if name == "teacher" else ())}
+    others = set(dgnet_terms.TERMS) - {name, "teacher", *({"identity"} if name == "teacher" else ())}
     assert all(values[other].item() == pytest.approx(whole[other].item(), rel=1e-5) for other in others)
 
 
@@ -310,7 +312,7 @@ def test_frozen_copies_leave_the_network_alone():
     model = tiny().train()
     before = {name: value.clone() for name, value in model.appearance.state_dict().items()}
     images = a_batch().images[0].clone().requires_grad_()
-    one, other = (module.frozen(model.appearance, images) for _ in range(2))
+    one, other = (dgnet_terms.frozen(model.appearance, images) for _ in range(2))
     assert torch.equal(one.prim, other.prim)  # no dropout
     one.prim.square().sum().backward()
     assert images.grad.abs().max() > 0
@@ -319,7 +321,7 @@ def test_frozen_copies_leave_the_network_alone():
     assert all(layer.training for layer in model.modules())
     trained = model.appearance(images)  # batch statistics, not running ones, in both
     torch.testing.assert_close(one.code, trained.code)
-    assert not torch.allclose(module.frozen(model.eval().appearance, images).code, one.code)
+    assert not torch.allclose(dgnet_terms.frozen(model.eval().appearance, images).code, one.code)
 
 
 def test_identity_dropout_does_not_depend_on_other_terms():
@@ -353,13 +355,13 @@ def test_losses_of_a_linear_discriminator_by_hand():
     fake[0, 0, 0, 0] = 0.25  # scores 1, 0.5; and 0.75, 0
     first = (1 + 0.25) / 2 + (2.25 + 2.25) / 2 + 0.01 * 5
     second = (0.5625 + 0) / 2 + (4 + 1) / 2 + 0.01 * 9
-    loss = module.discriminator_loss(discriminator, fake, real)
+    loss = dgnet_terms.discriminator_loss(discriminator, fake, real)
     assert loss.item() == pytest.approx(first + second)
     loss.backward()
     # by w[0, 0, 0]: fakes 2 (1 x 0.25) / 2, reals 2 (1.5 x 1) / 2, penalty 0.01 x 2 x 2
     assert discriminator.weight.grad[0, 0, 0].item() == pytest.approx(0.25 + 1.5 + 0.04)
     fake.requires_grad_()
-    value = module.adversarial_loss(discriminator, fake)
+    value = dgnet_terms.adversarial_loss(discriminator, fake)
     assert value.item() == pytest.approx(2 * ((0 + 0.25) / 2 + (0.0625 + 1) / 2))
     discriminator.weight.grad = None
     value.backward()
@@ -370,7 +372,7 @@ def test_losses_of_a_linear_discriminator_by_hand():
 def test_the_discriminators_step_reaches_it_alone():
     model, batch = tiny().train(), a_batch()
     decoded = decode(model, batch, ALL)
-    loss = module.discriminator_loss(model.discriminator, decoded.cross[0], batch.images[0])
+    loss = dgnet_terms.discriminator_loss(model.discriminator, decoded.cross[0], batch.images[0])
     assert reached(loss, model) == {"discriminator"}
 
 
@@ -385,18 +387,19 @@ def test_history():
         return {"step twice": 2 * step}
 
     model, history = run(steps=10, watch=watch, watch_at=(4, 10, 30), teacher=Teacher())
-    names = {*module.TERMS, "discriminator", "total"}
+    names = {*dgnet_terms.TERMS, "discriminator", "total"}
     assert set(history) == names | {"watch/step", "watch/step twice", "appearance_code_gradient"}
     assert all([type(value) for value in history[name]] == [float] * 10 for name in names)
     assert history["watch/step"] == [4, 10]
     assert history["watch/step twice"] == [8.0, 20.0]
     assert seen == [False, False]
     assert model.training
-    for name in module.RISING:
+    for name in dgnet_terms.RISING:
         assert history[name][:4] == [0.0] * 4
         assert min(history[name][4:]) > 0
     total = [
-        sum(weights_at(step, 10, Weights())[name] * history[name][step] for name in module.TERMS) for step in range(10)
+        sum(weights_at(step, 10, Weights())[name] * history[name][step] for name in dgnet_terms.TERMS)
+        for step in range(10)
     ]
     assert history["total"] == pytest.approx(total, rel=1e-5)
 
@@ -426,7 +429,7 @@ def test_a_step_by_hand():
     batch = prepare(pictures(), LABELS, next(pair_batches(LABELS, 4, 3)), 3, 0)
     now = weights_at(0, 1, Weights(), 1.0)
     decoded = decode(plain, batch, now)
-    judged = sum(module.discriminator_loss(plain.discriminator, decoded.cross[i], batch.images[i]) for i in (0, 1))
+    judged = sum(dgnet_terms.discriminator_loss(plain.discriminator, decoded.cross[i], batch.images[i]) for i in (0, 1))
     adam = torch.optim.Adam(plain.discriminator.parameters(), 1e-4, betas=(0.0, 0.999), weight_decay=5e-4)
     judged.backward()
     adam.step()
@@ -480,8 +483,8 @@ def test_only_identity_trains_the_appearance_encoder_alone():
     _, history = run(model, only_identity=True, teacher=Teacher())
     for name, network in before.named_children():
         assert same(network, getattr(model, name)) == (name != "appearance")
-    assert set(history) == {*module.TERMS, "discriminator", "total"}
-    for name in {*module.TERMS, "discriminator"} - {"identity", "partner"}:
+    assert set(history) == {*dgnet_terms.TERMS, "discriminator", "total"}
+    for name in {*dgnet_terms.TERMS, "discriminator"} - {"identity", "partner"}:
         assert history[name] == [0.0] * 6
     _, whole = run()
     for name in ("identity", "partner"):  # the same batches and dropout
@@ -630,7 +633,7 @@ def test_errors():
 
 
 def test_examples():
-    failed, tried = doctest.testmod(sys.modules["reidlib.dgnet"])
+    failed, tried = doctest.testmod(sys.modules["reidlib.dgnet_terms"])
     assert tried > 0
     assert failed == 0
 

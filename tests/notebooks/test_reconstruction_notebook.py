@@ -13,6 +13,7 @@ from torch import nn
 from reidlib import data, dgnet, dgnet_start, figures, models, results, silhouettes, training, warmstart
 from reidlib.data.augment import normalise
 from reidlib.data.pedestrians import draw, write_market1501
+from reidlib.dgnet_terms import Weights
 from reidlib.losses import reconstruction
 from reidlib.models.dgnet import DGNet, small
 from reidlib.results import claims
@@ -229,7 +230,7 @@ def test_settings_reach_the_training(run, monkeypatch):
     more = {"image_weight": 6.0, "adversarial_weight": 0.0, "warm_from": 0.9, "batch_size": 3, "seed": 2}
     space, record = run(NOTEBOOK, **SMALL | ONE_STEP | rates | more, arm="mine")
     wanted = rates | {"warm_from": 0.9, "batch": 3, "steps": 1, "seed": 2, "precision": "float32", "teacher": None}
-    wanted |= {"weights": dgnet.Weights(adversarial=0.0, image=6.0, same_identity=6.0), "description": "mine"}
+    wanted |= {"weights": Weights(adversarial=0.0, image=6.0, same_identity=6.0), "description": "mine"}
     assert {name: given[name] for name in wanted} == wanted
     assert given["terms"] == dict.fromkeys(("image", "code", "cycle"), space["loss"])
     assert record.history["adversarial"] == record.history["discriminator"] == [0.0]
