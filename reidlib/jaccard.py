@@ -13,9 +13,13 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
+from reidlib.products import product
+
 log = logging.getLogger("reidlib.clustering")
 
 PRODUCTS = 1 << 18  # pairs of values of a common neighbour that are handled at once
+CELLS = 1 << 20  # scores that are searched at once: 4 MB, which a processor keeps at hand
+DEEP = 16  # scores in a group, of which the search looks at the largest first
 
 
 def jaccard_distances(
@@ -69,7 +73,7 @@ def _nearest(features: Tensor, k: int, block: int = 1536) -> tuple[Tensor, Tenso
 
     Result: int64 and float32 (n, k), numbers and cosines.
     """
-    blocks = (features[at : at + block] @ features[at:].T for at in range(0, len(features), block))
+    blocks = (product(features[at : at + block], features[at:]) for at in range(0, len(features), block))
     numbers, cosines = nearest(blocks, len(features), k)
     cosines[:, 0] = 1
     return numbers, cosines
@@ -101,13 +105,18 @@ def nearest(blocks: Iterable[Tensor], n: int, k: int) -> tuple[Tensor, Tensor]:
         merge(slice(start, stop), scores, start)
         for at in range(stop, n, block):
             end = min(at + block, n)
-            merge(slice(at, end), scores[:, at - start : end - start].T.contiguous(), start)
+            part = scores[:, at - start : end - start].clone()  # copied before it is turned, which is quicker
+            merge(slice(at, end), part.T.contiguous(), start)
         start = stop
     return numbers, held
 
 
 def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """topk along dim 1 that takes equal values by their place, lowest first."""
+    if values.device.type == "cpu" and values.shape[1] >= 2 * k * DEEP:
+        parts = [_largest_of_many(part, k) for part in values.split(max(1, CELLS // values.shape[1]))]
+        top, places = (torch.cat(part) for part in zip(*parts, strict=True))
+        return top, places
     if k == values.shape[1]:
         return values.sort(dim=1, descending=True, stable=True)
     top, places = values.topk(k + 1, dim=1)
@@ -117,6 +126,25 @@ def largest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     places = places[:, :k].sort(dim=1).values
     top, order = values.gather(1, places).sort(dim=1, descending=True, stable=True)
     return top, places.gather(1, order)
+
+
+def _largest_of_many(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """`largest` in main memory, for rows (b, n) with n >= k * DEEP.
+
+    The k-th largest of the maxima of disjoint groups bounds the k-th largest value from below, so that only about k
+    values a row are left to be sorted.
+    """
+    groups = values.shape[1] // DEEP
+    maxima = values[:, : DEEP * groups].unflatten(1, (DEEP, groups)).amax(dim=1).numpy()
+    bounds = np.partition(maxima, groups - k, axis=1)[:, groups - k]
+    cells = np.flatnonzero(values.numpy() >= bounds[:, None])
+    rows, places = np.divmod(cells, values.shape[1])
+    counts = np.bincount(rows, minlength=len(values))
+    taken = np.arange(max(k, counts.max())) < counts[:, None]
+    low, where = np.full(taken.shape, np.inf, np.float32), np.zeros(taken.shape, np.int64)
+    low[taken], where[taken] = -values.numpy()[rows, places], places
+    order = np.argsort(low, axis=1, kind="stable")[:, :k]
+    return -torch.from_numpy(np.take_along_axis(low, order, 1)), torch.from_numpy(np.take_along_axis(where, order, 1))
 
 
 def _table(numbers: np.ndarray, values: np.ndarray | None = None) -> sparse.csr_array:

@@ -133,14 +133,33 @@ def test_blocks_do_not_change_the_distances(monkeypatch, products):
     np.testing.assert_allclose(parts.data, whole.data, atol=1e-7)
 
 
+@pytest.mark.parametrize("deep", [1, 2, 16])
 @pytest.mark.parametrize("block", [1, 7, 25, 26, 100])
-def test_neighbours_are_exact_and_ties_go_by_number(block):
+def test_neighbours_are_exact_and_ties_go_by_number(monkeypatch, block, deep):
+    monkeypatch.setattr(jaccard, "DEEP", deep)
     # Entries of -1/2 and 1/2 in four dimensions: sixteen different features, every product exact, ties everywhere.
     features = torch.randint(2, (100, 4), generator=rng()) - 0.5
     for k in (1, 5, 20, 99, 100):
         numbers, cosines = jaccard._nearest(features, k, block)
         assert numbers.tolist() == nearest_by_definition(features.numpy(), k)
         np.testing.assert_array_equal(cosines, (features @ features.T).gather(1, numbers))
+
+
+@pytest.mark.parametrize("deep", [1, 2, 7, 16])
+@pytest.mark.parametrize("cells", [1, 1000, 1 << 20])
+def test_largest_equals_a_stable_sort(monkeypatch, deep, cells):
+    monkeypatch.setattr(jaccard, "DEEP", deep)
+    monkeypatch.setattr(jaccard, "CELLS", cells)
+    for n, k in ((1, 1), (2, 1), (40, 1), (64, 2), (65, 2), (700, 9), (700, 700)):
+        smooth = torch.randn(12, n, generator=rng(n))
+        tables = [smooth, smooth.round(), smooth.clamp(max=0), torch.zeros(12, n)]
+        tables.append(smooth.round().where(smooth < 1, torch.inf).where(smooth > -1, -torch.inf))
+        tables.append(torch.zeros(n, 12).T)  # columns next to each other
+        for values in tables:
+            expected = values.sort(dim=1, descending=True, stable=True)
+            top, places = jaccard.largest(values.clone(), k)
+            assert torch.equal(top, expected.values[:, :k])
+            assert torch.equal(places, expected.indices[:, :k])
 
 
 def test_renumbering_the_images_renumbers_the_distances():

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 import torch
 
-BLOCK_BYTES = 64 * 2**20  # size of one block of distances
+from reidlib.products import product
+
+BLOCK_BYTES = 32 * 2**20  # size of one block of distances
 CHUNK_BYTES = 16 * 2**20  # size of the pieces in which features are squared or converted
 
 
@@ -52,22 +54,24 @@ def distance_blocks(
     """Yield (first, distances): squared Euclidean distances of `block` queries at a time to the whole gallery.
 
     query (q, d), gallery (g, d) float; `rows` (int64) picks and orders the queries. `distances` (b, g) is float32, or
-    float64 for float64 features, on the features' device; the next block overwrites it. The default block takes 64
-    MiB. Features are never copied as a whole: half precision is converted in pieces.
+    float64 for float64 features, on the features' device. The default block takes 32 MiB. Features are never copied
+    as a whole: half precision is converted in pieces.
     """
     dtype = check_features(query, gallery)
     rows = torch.arange(len(query), device=query.device) if rows is None else rows.to(query.device)
     query_norms, gallery_norms = squared_norms(query, dtype, "query"), squared_norms(gallery, dtype, "gallery")
     block = _block(block, len(gallery), dtype, len(rows))
     step = len(gallery) if gallery.dtype == dtype else max(1, CHUNK_BYTES // (gallery.shape[1] * dtype.itemsize or 1))
-    space = torch.empty(block, len(gallery), dtype=dtype, device=query.device)
     for first in range(0, len(rows), block):
         picked = rows[first : first + block]
-        features, out = query[picked].to(dtype), space[: len(picked)]
-        for at in range(0, len(gallery), step):
-            piece = gallery[at : at + step].to(dtype)
-            torch.addmm(gallery_norms[at : at + step], features, piece.T, alpha=-2, out=out[:, at : at + step])
-        yield first, out.add_(query_norms[picked, None]).clamp_(min=0)
+        features = query[picked].to(dtype)
+        pieces = [
+            product(features, gallery[at : at + step].to(dtype), gallery_norms[at : at + step], scale=-2)
+            for at in range(0, len(gallery), step)
+        ]
+        distances = torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
+        yield first, distances.add_(query_norms[picked, None]).clamp_(min=0)
+        del pieces, distances  # before the next block is made
 
 
 def _block(block: int | None, gallery: int, dtype: torch.dtype, queries: int) -> int:

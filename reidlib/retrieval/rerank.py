@@ -13,12 +13,13 @@ from scipy import sparse
 from torch import Tensor
 
 from reidlib.jaccard import cross_pairs, largest, nearest, neighbour_weights
+from reidlib.products import product
 from reidlib.retrieval.blocks import BLOCK_BYTES, check_features, distance_blocks, squared_norms
 
 log = logging.getLogger("reidlib.retrieval")
 
 ROWS = 1536  # images whose products with the others are made at once
-ENTRIES = 1 << 22  # distances of a given table that are searched at once
+ENTRIES = 1 << 20  # distances of a given table that are searched at once: 4 MB, which a processor keeps at hand
 ROUNDING = 0.01  # share of the largest distance by which given ones may miss 0 (an image with itself) or lie below
 
 
@@ -79,11 +80,11 @@ def rerank_distances(
 
     weights = _encoded(distances, numbers, farthest, pair, k1, k2)
     block = max(1, BLOCK_BYTES // (g * 4))
-    plain = ((first, query_gallery[first : first + block]) for first in range(0, q, block))
-    return _joined(
-        _mixed(weights, weights[q:], farthest[:q], plain, weight),
-        torch.empty(query_gallery.shape, device=query_gallery.device),
-    )
+    result = query_gallery.float().clamp(min=0).contiguous()
+    plain = ((first, result[first : first + block]) for first in range(0, q, block))
+    for _ in _mixed(weights, weights[q:], farthest[:q], plain, weight):
+        pass
+    return result
 
 
 def rerank_blocks(
@@ -91,7 +92,7 @@ def rerank_blocks(
 ) -> Iterator[tuple[int, Tensor]]:
     """`rerank`, `block` queries at a time: yields (first, distances), distances float32 (b, g) from query `first` on.
 
-    Memory grows with the images' kept neighbours, a copy of the features, and the block, by default 64 MiB. What is
+    Memory grows with the images' kept neighbours, a copy of the features, and the block, by default 32 MiB. What is
     raised for wrong arguments is raised by the call, before the first block is asked for.
     """
     check_features(query, gallery)
@@ -209,7 +210,7 @@ def _scores(features: Tensor, farthest: Tensor) -> Iterator[Tensor]:
     norms = features.square().sum(dim=1)
     for start in range(0, len(features), ROWS):
         rows = slice(start, min(start + ROWS, len(features)))
-        distances = torch.addmm(norms[start:], features[rows], features[start:].T, alpha=-2)
+        distances = product(features[rows], features[start:], norms[start:], scale=-2)
         distances.add_(norms[rows, None]).clamp_(min=0).diagonal().zero_()
         farthest[rows] = torch.maximum(farthest[rows], distances.amax(dim=1))
         farthest[start:] = torch.maximum(farthest[start:], distances.amax(dim=0))
@@ -223,23 +224,30 @@ def _search_tables(tables: dict[str, Tensor], k: int) -> tuple[Tensor, Tensor, T
     q, g = query_gallery.shape
     distances = torch.empty(q + g, k, device=query_gallery.device)
     numbers = torch.empty(q + g, k, dtype=torch.int64, device=query_gallery.device)
-    own, lowest, farthest = torch.empty(3, q + g, device=query_gallery.device)
-    step = max(1, ENTRIES // (q + g))
+    own, highest, lowest = torch.empty(3, q + g, device=query_gallery.device)  # scores
+    step = min(max(1, ENTRIES // (q + g)), q + g)
+    space = torch.empty(step, q + g, device=query_gallery.device)
     starts = [*range(0, q, step), *range(q, q + g, step)]
     for start, stop in zip(starts, [*starts[1:], q + g], strict=True):
+        scores = space[: stop - start]
         if start < q:
-            parts = query_query[start:stop], query_gallery[start:stop]
+            torch.neg(query_query[start:stop].float(), out=scores[:, :q])
+            torch.neg(query_gallery[start:stop].float(), out=scores[:, q:])
         else:
-            parts = query_gallery[:, start - q : stop - q].T, gallery_gallery[start - q : stop - q]
-        scores = torch.cat([part.float() for part in parts], dim=1)
+            # Columns are copied before they are turned, which is quicker than jumping between distant rows.
+            scores[:, :q] = query_gallery[:, start - q : stop - q].neg().T
+            torch.neg(gallery_gallery[start - q : stop - q].float(), out=scores[:, q:])
         itself = scores.diagonal(start)
         own[start:stop] = itself
         itself.zero_()
-        lowest[start:stop], farthest[start:stop] = scores.amin(dim=1), scores.amax(dim=1)
-        scores.clamp_(min=0).neg_().diagonal(start).fill_(torch.inf)
+        highest[start:stop], lowest[start:stop] = scores.amax(dim=1), scores.amin(dim=1)
+        if (highest[start:stop] > 0).any():  # distances below 0
+            scores.clamp_(max=0)
+        itself.fill_(torch.inf)
         values, numbers[start:stop] = largest(scores, k)
         distances[start:stop] = -values
-    _check_distances(tables, own, lowest, farthest)
+    farthest = -lowest
+    _check_distances(tables, -own, -highest, farthest)
     distances[:, 0] = 0
     return distances, numbers, farthest
 
@@ -264,15 +272,14 @@ def _mixed(
     blocks: Iterable[tuple[int, Tensor]],
     weight: float,
 ) -> Iterator[tuple[int, Tensor]]:
-    """Step 6: (first, result (b, g)) for each (first, distances (b, g)) of queries to the gallery.
+    """Step 6: (first, result (b, g)) for each (first, distances (b, g)) of queries to the gallery, made in place.
 
-    weights: V, queries first; offered: V of the gallery (g, n); farthest (q,).
+    distances: float32, none below 0. weights: V, queries first; offered: V of the gallery (g, n); farthest (q,).
     """
     gallery = offered.tocsc()
-    rest = torch.tensor(1 - weight, dtype=torch.float32, device=farthest.device)
-    for first, distances in blocks:
-        rows = slice(first, first + len(distances))
-        result = torch.addcdiv(rest, distances.float().clamp(min=0), farthest[rows, None], value=weight)
+    for first, result in blocks:
+        rows = slice(first, first + len(result))
+        result.mul_(weight).div_(farthest[rows, None]).add_(1 - weight)
         cells = result.view(-1)
         for i, j, jaccard in cross_pairs(weights[rows], gallery):
             met = torch.from_numpy(i.astype("int64") * len(result[0]) + j).to(cells.device)

@@ -8,7 +8,7 @@ import scipy.linalg
 import torch
 
 from reidlib.retrieval import frechet
-from reidlib.retrieval.frechet import frechet_distance
+from reidlib.retrieval.frechet import frechet_distance, frechet_of_gaussians
 
 
 def normal(n, d, seed=0, dtype=torch.float64):
@@ -119,3 +119,59 @@ def test_examples():
     failed, tried = doctest.testmod(frechet)
     assert tried > 0
     assert failed == 0
+
+
+# ---------------------------------------------------------------- Gaussians
+
+
+def gaussian(features):
+    return features.mean(0), torch.from_numpy(np.atleast_2d(np.cov(features.numpy(), rowvar=False)))
+
+
+@pytest.mark.parametrize(("n", "m", "d"), [(500, 500, 64), (500, 300, 64), (70, 500, 64), (50, 60, 1), (9, 8, 7)])
+def test_gaussians_against_a_square_root_of_a_matrix(n, m, d):
+    one, other = mixed(n, d, 1), mixed(m, d, 2)
+    found = frechet_of_gaussians(*gaussian(one), *gaussian(other))
+    assert found == pytest.approx(reference(one, other), rel=1e-6)
+
+
+@pytest.mark.parametrize(("n", "m"), [(6, 9), (6, 40), (40, 6), (2, 2), (40, 40), (13, 12)])
+@pytest.mark.parametrize("dead", [0, 3])
+def test_gaussians_equal_features_also_where_covariances_are_singular(n, m, dead):
+    """dead: features that are 0 in every image of both sets, as unused channels are."""
+    one, other = mixed(n, 12, 1), mixed(m, 12, 2)
+    one[:, :dead] = other[:, :dead] = 0
+    found = frechet_of_gaussians(*gaussian(one), *gaussian(other))
+    assert found == pytest.approx(frechet_distance(one, other), rel=1e-6)
+
+
+@pytest.mark.parametrize("columns", [1, 5, 7, 64])
+def test_half_products_equal_whole_ones(columns, monkeypatch):
+    monkeypatch.setattr(frechet, "COLUMNS", columns)
+    features, matrix = normal(9, 7, 3), normal(7, 7, 4)
+    factor, matrix = matrix.tril(), matrix + matrix.T
+    torch.testing.assert_close(frechet._gram(features), features.T @ features)
+    half = frechet._conjugated(factor, matrix).tril()
+    torch.testing.assert_close(half, (factor.T @ matrix @ factor).tril())
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 50), (25, 60), (60, 25)])
+def test_wide_features_take_the_way_of_gaussians(n, m, monkeypatch):
+    one, other = mixed(n, 30, 1), mixed(m, 30, 2)
+    expected, calls = frechet_distance(one, other), []
+    monkeypatch.setattr(frechet, "WIDE", 30)
+    monkeypatch.setattr(frechet, "frechet_of_gaussians", lambda *given: calls.append(1) or frechet_of_gaussians(*given))
+    assert frechet_distance(one, other) == pytest.approx(expected, rel=1e-9)
+    assert len(calls) == (min(n, m) > 30)  # fewer images than numbers: the images themselves are the smaller factor
+
+
+def test_bad_gaussians_are_named():
+    mean, covariance = torch.zeros(3), torch.eye(3)
+    with pytest.raises(ValueError, match="same network"):
+        frechet_of_gaussians(mean, covariance, torch.zeros(4), torch.eye(4))
+    with pytest.raises(ValueError, match=r"second Gaussian must be .* got \(3,\) and \(3, 4\)"):
+        frechet_of_gaussians(mean, covariance, mean, torch.zeros(3, 4))
+    with pytest.raises(ValueError, match="second Gaussian holds NaN"):
+        frechet_of_gaussians(mean, covariance, mean, covariance / 0)
+    with pytest.raises(ValueError, match="first covariance is not symmetric"):
+        frechet_of_gaussians(mean, torch.arange(9.0).view(3, 3), mean, covariance)

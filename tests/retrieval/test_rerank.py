@@ -108,9 +108,11 @@ def test_results_equal_the_definition(q, g, people, noise, k1, k2, weight):
     assert_near(rerank_distances(*given, k1, k2, weight), expected)
 
 
+@pytest.mark.parametrize("deep", [1, 2, 16])  # of the search in groups, which 16 leaves to larger tables
 @pytest.mark.parametrize(("k1", "k2"), [(20, 6), (5, 3), (1, 1), (9, 30)])
 @pytest.mark.parametrize("kind", ["few values", "duplicates", "all equal"])
-def test_ties_go_by_number(kind, k1, k2):
+def test_ties_go_by_number(monkeypatch, kind, k1, k2, deep):
+    monkeypatch.setattr(jaccard, "DEEP", deep)
     values = {
         "few values": torch.randint(2, (70, 4), generator=rng()),  # sixteen different features, all products exact
         "duplicates": torch.randint(9, (14, 3), generator=rng()).repeat(5, 1),
@@ -158,12 +160,14 @@ def test_blocks_equal_the_whole(block):
     torch.testing.assert_close(torch.cat([part for _, part in parts]), expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("size", [1, 13, 500])
-def test_the_size_of_inner_pieces_changes_nothing(monkeypatch, size):
+@pytest.mark.parametrize(("size", "deep"), [(1, 1), (13, 2), (500, 3)])
+def test_the_size_of_inner_pieces_changes_nothing(monkeypatch, size, deep):
     query, gallery = clustered(20, 45, 8, 1.0)
     given = tables(query, gallery)
     expected = rerank(query, gallery, 9, 4)
     monkeypatch.setattr(jaccard, "PRODUCTS", size)
+    monkeypatch.setattr(jaccard, "CELLS", 20 * size)
+    monkeypatch.setattr(jaccard, "DEEP", deep)
     monkeypatch.setattr(module, "ROWS", size)
     monkeypatch.setattr(module, "ENTRIES", 65 * size)
     monkeypatch.setattr(module, "BLOCK_BYTES", 4 * 45 * size)
@@ -213,6 +217,10 @@ def test_input_is_left_alone_and_may_be_of_other_types():
     assert not rerank(held, gallery).requires_grad
     torch.testing.assert_close(rerank(query.double(), gallery.double()), rerank(query, gallery))
     assert torch.equal(rerank(query.half(), gallery.half()), rerank(query.half().float(), gallery.half().float()))
+    assert torch.equal(rerank_distances(*(table.T.contiguous().T for table in given)), expected)
+    for dtype in (torch.float64, torch.float16, torch.bfloat16):
+        cast = [table.to(dtype) for table in given]
+        assert torch.equal(rerank_distances(*cast), rerank_distances(*(table.float() for table in cast)))
     given[1].requires_grad_()
     assert not rerank_distances(*given).requires_grad
     # What rounding leaves on the diagonal, or below 0, is as good as 0.
@@ -305,6 +313,25 @@ def changed(table, row, column, value):
 def test_unusable_tables_are_refused(given, options, message):
     with pytest.raises(ValueError, match=message):
         rerank_distances(*given, **options)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf, -9.0])
+@pytest.mark.parametrize("table", [0, 1, 2])
+def test_unusable_values_are_found_in_large_tables_too(table, value):
+    given = tables(*clustered(100, 300, 20, 1.0))
+    given[table][70, 60] = value
+    message = "image [67]0 has a distance to another of -9" if value == -9 else "in row 70, column 60"
+    with pytest.raises(ValueError, match=message):
+        rerank_distances(*given, k1=3, k2=2)
+
+
+@pytest.mark.parametrize("lift", [0.0, -1e-3])
+def test_distances_below_0_within_rounding_count_as_0_in_large_tables_too(lift):
+    query, gallery = clustered(30, 120, 5, 0.01, width=2)
+    given = [(table + lift).float() for table in tables(query, gallery)]
+    assert (given[1] < 0).any() == (lift < 0)
+    expected = by_definition(whole(*given).clip(min=0), 30, 3, 2, 0.3)
+    assert_near(rerank_distances(*given, k1=3, k2=2), expected)
 
 
 def test_similarities_are_refused():
