@@ -1,13 +1,16 @@
-"""Augmentation of a whole batch on its own device: no loop over samples, every draw from a generator.
+"""Augmentation of a whole batch on its own device, every draw from a generator.
 
 Images are uint8 (b, 3, h, w), part maps uint8 (b, h, w) or None. Every function makes one geometric draw a sample and
 applies it to the image (bilinear) and to its part map (nearest neighbour), so that they stay aligned. Draws are made
 where the generator lives (the CPU by default) and moved to the batch: a CPU generator draws the same for any device.
+No argument is changed. On a GPU nothing loops over samples; on the CPU slices of one sample after the other are faster,
+and give the same bits.
 """
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -16,6 +19,8 @@ MEAN = (0.485, 0.456, 0.406)  # of ImageNet, RGB, in units of 255
 STD = (0.229, 0.224, 0.225)
 
 _ATTEMPTS = 32  # rectangles proposed to an image for random erasing; the first that fits is taken
+_ASPECT = (0.3, 1 / 0.3)  # of these rectangles, height to width
+_CACHED = 2**17  # float32 values normalised at a time by each thread: half a MiB, which its core's cache holds
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -24,7 +29,14 @@ def normalise(images: Tensor) -> Tensor:
         raise TypeError(f"normalise takes uint8 images, not {images.dtype}: is this batch normalised already?")
     mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(3, 1, 1)
-    return images.float().mul_(1 / (255 * std)).sub_(mean / std)
+    scale, offset = 1 / (255 * std), mean / std
+    if images.device.type != "cpu" or images.ndim != 4:
+        return images.float().mul_(scale).sub_(offset)
+    result = torch.from_numpy(np.empty_like(images.numpy(), np.float32))  # in huge pages, which torch does not ask for
+    step = max(1, _CACHED * torch.get_num_threads() // max(1, math.prod(images.shape[1:])))
+    for some, pixels in zip(result.split(step), images.split(step), strict=True):
+        some.copy_(pixels).mul_(scale).sub_(offset)
+    return result
 
 
 def denormalise(images: Tensor) -> Tensor:
@@ -36,28 +48,12 @@ def denormalise(images: Tensor) -> Tensor:
 
 def flip(images: Tensor, parts: Tensor | None = None, p: float = 0.5, generator: torch.Generator | None = None):
     """Mirror each sample left to right with probability `p`."""
-    chosen = _uniform((len(images),), images.device, generator) < p
-    images = torch.where(chosen[:, None, None, None], images.flip(-1), images)
-    if parts is not None:
-        parts = torch.where(chosen[:, None, None], parts.flip(-1), parts)
-    return images, parts
+    return _crop_flip(images, parts, None, p, generator)
 
 
 def pad_crop(images: Tensor, parts: Tensor | None = None, padding: int = 10, generator: torch.Generator | None = None):
     """Pad every side with `padding` black (background) pixels and crop the old size at a random place."""
-    b, _, h, w = images.shape
-    steps = 2 * padding + 1
-    y = _integers(b, steps, images.device, generator)
-    x = _integers(b, steps, images.device, generator)
-    rows = y[:, None] + torch.arange(h, device=images.device)
-    columns = x[:, None] + torch.arange(w, device=images.device)
-    places = (rows[:, :, None] * (w + 2 * padding) + columns[:, None, :]).view(b, 1, h * w)
-
-    def crop(batch: Tensor) -> Tensor:
-        padded = F.pad(batch, (padding,) * 4).flatten(2)
-        return padded.gather(2, places.expand(-1, batch.shape[1], -1)).view(batch.shape)
-
-    return crop(images), None if parts is None else crop(parts[:, None])[:, 0]
+    return _crop_flip(images, parts, padding, None, generator)
 
 
 def shift_rotate_zoom(
@@ -103,7 +99,7 @@ def random_erasing(
     images: Tensor,
     p: float = 0.5,
     area: tuple[float, float] = (0.02, 0.4),
-    aspect: tuple[float, float] = (0.3, 1 / 0.3),
+    aspect: tuple[float, float] = _ASPECT,
     value: float | tuple[float, float, float] = 0.0,
     generator: torch.Generator | None = None,
 ) -> Tensor:
@@ -114,24 +110,8 @@ def random_erasing(
     """
     if not images.is_floating_point():
         raise TypeError(f"random_erasing takes float images, after normalise, not {images.dtype}")
-    b, _, h, w = images.shape
-    device = images.device
-    chosen = _uniform((b,), device, generator) < p
-    share = area[0] + (area[1] - area[0]) * _uniform((b, _ATTEMPTS), device, generator)
-    ratio = aspect[0] + (aspect[1] - aspect[0]) * _uniform((b, _ATTEMPTS), device, generator)
-    place = _uniform((2, b), device, generator)
-    high = (share * h * w * ratio).sqrt().round().clamp(min=1)
-    wide = (share * h * w / ratio).sqrt().round().clamp(min=1)
-    fits = (high < h) & (wide < w)
-    first = fits.int().argmax(1, keepdim=True)
-    high, wide = high.gather(1, first)[:, 0], wide.gather(1, first)[:, 0]
-    top = (place[0] * (h - high + 1)).floor()
-    left = (place[1] * (w - wide + 1)).floor()
-    rows = _between(torch.arange(h, device=device), top, high)
-    columns = _between(torch.arange(w, device=device), left, wide)
-    erased = (rows[:, :, None] & columns[:, None, :]) & (chosen & fits.any(1))[:, None, None]
-    fill = torch.tensor(value, device=device, dtype=images.dtype).expand(3).view(1, 3, 1, 1)
-    return torch.where(erased[:, None], fill, images)
+    own = images.clone() if images.device.type == "cpu" else images
+    return _erase(own, p, area, aspect, value, generator)
 
 
 def remove_background(images: Tensor, parts: Tensor, fill: tuple[int, int, int] | None = None) -> Tensor:
@@ -148,7 +128,8 @@ class Augment:
     """What happens to a batch before the model sees it; all off by default, which is right for evaluation.
 
     Calling it returns (float images (b, 3, h, w), parts uint8 (b, h, w) or None). Order: geometry, background,
-    normalise, erasing. For example `Augment(flip=0.5, padding=10, erasing=0.5)`.
+    normalise, erasing. For example `Augment(flip=0.5, padding=10, erasing=0.5)`. The call is `geometry`, then `finish`:
+    to train on another device, move to it what `geometry` gives, a quarter of the bytes, and `finish` there.
     """
 
     flip: float = 0.0  # probability
@@ -162,24 +143,110 @@ class Augment:
     erasing_value: float | tuple[float, float, float] = 0.0
 
     def __call__(self, images: Tensor, parts: Tensor | None = None, generator: torch.Generator | None = None):
+        images, parts = self.geometry(images, parts, generator)
+        return self.finish(images, generator), parts
+
+    def geometry(self, images: Tensor, parts: Tensor | None = None, generator: torch.Generator | None = None):
+        """Geometry and background only: (images uint8 (b, 3, h, w), parts uint8 (b, h, w) or None)."""
         if self.shift or self.rotation or tuple(self.zoom) != (1.0, 1.0):
             images, parts = shift_rotate_zoom(images, parts, self.shift, self.rotation, self.zoom, generator)
-        if self.padding:
-            images, parts = pad_crop(images, parts, self.padding, generator)
-        if self.flip:
-            images, parts = flip(images, parts, self.flip, generator)
+        if self.padding or self.flip:
+            images, parts = _crop_flip(images, parts, self.padding or None, self.flip or None, generator)
         if not self.background:
             images = remove_background(images, parts)
+        return images, parts
+
+    def finish(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Normalise and erasing, of what `geometry` gave, with the same generator: float32 (b, 3, h, w)."""
         images = normalise(images)
         if self.erasing:
-            images = random_erasing(
-                images, self.erasing, self.erasing_area, value=self.erasing_value, generator=generator
-            )
-        return images, parts
+            images = _erase(images, self.erasing, self.erasing_area, _ASPECT, self.erasing_value, generator)
+        return images
 
 
 # Murthy 2020: shift up to 20%, rotation up to 25 degrees, zoom 0.8 to 1.2, horizontal flip
 THESIS = Augment(flip=0.5, shift=0.2, rotation=25.0, zoom=(0.8, 1.2))
+
+
+def _crop_flip(images: Tensor, parts: Tensor | None, padding: int | None, p: float | None, generator):
+    """`pad_crop`, then `flip`, in one copy; None leaves either out, with its draws."""
+    b, device = len(images), images.device
+    y = x = torch.zeros(b, device=device, dtype=torch.int64)
+    mirrored = torch.zeros(b, device=device, dtype=torch.bool)
+    if padding is not None:
+        y = _integers(b, 2 * padding + 1, device, generator)
+        x = _integers(b, 2 * padding + 1, device, generator)
+    if p is not None:
+        mirrored = _uniform((b,), device, generator) < p
+    move = _move_each if device.type == "cpu" and images.dtype == torch.uint8 else _move_all
+    draws = y, x, mirrored, padding or 0
+    return move(images, *draws), None if parts is None else move(parts[:, None], *draws)[:, 0]
+
+
+def _move_all(batch: Tensor, y: Tensor, x: Tensor, mirrored: Tensor, padding: int) -> Tensor:
+    """Each padded sample's window whose corner is (y, x), mirrored or not, by one gather."""
+    b, c, h, w = batch.shape
+    rows, columns = torch.arange(h, device=batch.device), torch.arange(w, device=batch.device)
+    rows = y[:, None] + rows
+    columns = x[:, None] + torch.where(mirrored[:, None], columns.flip(0), columns)
+    places = (rows[:, :, None] * (w + 2 * padding) + columns[:, None, :]).view(b, 1, h * w)
+    padded = F.pad(batch, (padding,) * 4).flatten(2)
+    return padded.gather(2, places.expand(-1, c, -1)).view(batch.shape)
+
+
+def _move_each(batch: Tensor, y: Tensor, x: Tensor, mirrored: Tensor, padding: int) -> Tensor:
+    """`_move_all` in slices: what shows of a sample, mirrored before it is moved (so the other way), onto black."""
+    h, w = batch.shape[2:]
+    source, result = batch.numpy(), np.zeros_like(batch.numpy())
+    down, right = y - padding, torch.where(mirrored, padding - x, x - padding)
+    for k, (dy, dx, mirror) in enumerate(zip(down.tolist(), right.tolist(), mirrored.tolist(), strict=True)):
+        to_rows, rows = _overlap(dy, h)
+        to_columns, columns = _overlap(dx, w)
+        sample = batch[k].flip(-1).numpy() if mirror else source[k]  # NumPy's own flip is slow
+        result[k][:, to_rows, to_columns] = sample[:, rows, columns]
+    return torch.from_numpy(result)
+
+
+def _overlap(shift: int, size: int) -> tuple[slice, slice]:
+    """All places i, and i + shift, where both lie in 0..size - 1."""
+    start = min(max(0, -shift), size)
+    end = max(start, min(size, size - shift))
+    return slice(start, end), slice(start + shift, end + shift)
+
+
+def _erase(images: Tensor, p: float, area, aspect, value, generator: torch.Generator | None) -> Tensor:
+    """`random_erasing`, in place on the CPU."""
+    b, _, h, w = images.shape
+    device = images.device
+    chosen = _uniform((b,), device, generator) < p
+    share = area[0] + (area[1] - area[0]) * _uniform((b, _ATTEMPTS), device, generator)
+    ratio = aspect[0] + (aspect[1] - aspect[0]) * _uniform((b, _ATTEMPTS), device, generator)
+    place = _uniform((2, b), device, generator)
+    high = (share * h * w * ratio).sqrt().round().clamp(min=1)
+    wide = (share * h * w / ratio).sqrt().round().clamp(min=1)
+    fits = (high < h) & (wide < w)
+    first = fits.int().argmax(1, keepdim=True)
+    high, wide = high.gather(1, first)[:, 0], wide.gather(1, first)[:, 0]
+    top = (place[0] * (h - high + 1)).floor()
+    left = (place[1] * (w - wide + 1)).floor()
+    colour = torch.tensor(value, device=device, dtype=images.dtype).expand(3).view(3, 1, 1)
+    fill = _fill_each if device.type == "cpu" else _fill_all
+    return fill(images, chosen & fits.any(1), top, high, left, wide, colour)
+
+
+def _fill_all(images: Tensor, erased: Tensor, top, high, left, wide, colour: Tensor) -> Tensor:
+    rows = _between(torch.arange(images.shape[2], device=images.device), top, high)
+    columns = _between(torch.arange(images.shape[3], device=images.device), left, wide)
+    hole = rows[:, :, None] & columns[:, None, :] & erased[:, None, None]
+    return torch.where(hole[:, None], colour, images)
+
+
+def _fill_each(images: Tensor, erased: Tensor, top, high, left, wide, colour: Tensor) -> Tensor:
+    """`_fill_all`, in place."""
+    sides = torch.stack([top, top + high, left, left + wide], 1)[erased].int().tolist()
+    for k, (y, y_end, x, x_end) in zip(erased.nonzero()[:, 0].tolist(), sides, strict=True):
+        images[k, :, y:y_end, x:x_end] = colour
+    return images
 
 
 def _between(positions: Tensor, start: Tensor, length: Tensor) -> Tensor:

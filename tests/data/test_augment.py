@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -65,6 +66,19 @@ def test_denormalise_is_the_inverse():
     assert torch.equal(denormalise(normalise(images)), images)
 
 
+@pytest.mark.parametrize("cached", [1, 1000, augment._CACHED])
+def test_normalise_in_pieces_against_each_pixel(monkeypatch, cached):
+    monkeypatch.setattr(augment, "_CACHED", cached)
+    images = torch.randint(0, 256, (7, 3, 9, 5), dtype=torch.uint8, generator=seeded())
+    for seen in (images, images[::2], images.contiguous(memory_format=torch.channels_last), images[:0]):
+        result = normalise(seen)
+        assert result.shape == seen.shape
+        for k, c, y, x in np.ndindex(*seen.shape):
+            mean, std = np.float32(augment.MEAN[c]), np.float32(augment.STD[c])
+            expected = np.float32(seen[k, c, y, x]) * (np.float32(1) / (np.float32(255) * std)) - mean / std
+            assert result[k, c, y, x].item() == expected
+
+
 # --- flip
 
 
@@ -107,6 +121,32 @@ def test_pad_crop_against_a_loop_and_every_offset_is_drawn():
     for k in range(400):
         assert torch.equal(result[k], padded[k, :, ys[k] : ys[k] + 6, xs[k] : xs[k] + 5])
     assert len(set(zip(ys.tolist(), xs.tolist(), strict=True))) == 25
+
+
+def moved_slowly(image, y, x, mirrored, padding):
+    """Pixel by pixel: the window at (y, x) of the padded image (c, h, w), then its mirror image."""
+    result = np.zeros_like(image)
+    _, h, w = image.shape
+    for i, j in np.ndindex(h, w):
+        row, column = i + y - padding, j + x - padding
+        if 0 <= row < h and 0 <= column < w:
+            result[:, i, w - 1 - j if mirrored else j] = image[:, row, column]
+    return result
+
+
+@pytest.mark.parametrize("move", [augment._move_each, augment._move_all])
+@pytest.mark.parametrize(("h", "w", "padding"), [(12, 6, 2), (7, 5, 0), (3, 4, 9), (1, 1, 1)])
+def test_moving_slices_or_gathering_against_each_pixel(move, h, w, padding):
+    images = torch.randint(0, 256, (40, 3, h, w), dtype=torch.uint8, generator=seeded())
+    y, x = torch.randint(0, 2 * padding + 1, (2, 40), generator=seeded(1))
+    mirrored = torch.rand(40, generator=seeded(2)) < 0.5
+    spread = torch.zeros((40, 3, 2 * h, 3 * w), dtype=torch.uint8)[..., ::2, ::3]
+    for batch in (images, spread.copy_(images), images[:, :1], images[:0]):
+        result = move(batch, y[: len(batch)], x[: len(batch)], mirrored[: len(batch)], padding)
+        assert result.shape == batch.shape
+        for k in range(len(batch)):
+            expected = moved_slowly(batch[k].numpy(), int(y[k]), int(x[k]), bool(mirrored[k]), padding)
+            assert np.array_equal(result[k].numpy(), expected)
 
 
 # --- shift, rotation, zoom
@@ -227,6 +267,22 @@ def test_erasing_where_nothing_fits():
         random_erasing(square())
 
 
+@pytest.mark.parametrize("fill", [augment._fill_each, augment._fill_all])
+def test_filling_slices_or_by_a_mask_against_each_pixel(fill):
+    b, h, w = 40, 11, 7
+    images = torch.randn((b, 3, h, w), generator=seeded())
+    erased = torch.rand(b, generator=seeded(1)) < 0.5
+    high, top = torch.randint(1, h, (2, b), generator=seeded(2)).float()
+    wide, left = torch.randint(1, w, (2, b), generator=seeded(3)).float()  # some reach over the border
+    expected = images.numpy().copy()
+    for k, c, y, x in np.ndindex(*images.shape):
+        if erased[k] and top[k] <= y < top[k] + high[k] and left[k] <= x < left[k] + wide[k]:
+            expected[k, c, y, x] = c + 2
+    colour = torch.tensor([2.0, 3.0, 4.0]).view(3, 1, 1)
+    for batch in (images, images.contiguous(memory_format=torch.channels_last)):
+        assert np.array_equal(fill(batch.clone(), erased, top, high, left, wide, colour).numpy(), expected)
+
+
 # --- background
 
 
@@ -251,6 +307,30 @@ def test_the_default_only_normalises():
     result, same = Augment()(images, parts)
     assert torch.equal(result, normalise(images))
     assert same is parts
+
+
+def test_each_half_is_a_part_of_the_call():
+    images, parts = people()
+    whole, whole_parts = ALL(images, parts, seeded())
+    generator = seeded()
+    moved, moved_parts = ALL.geometry(images, parts, generator)
+    assert moved.dtype == torch.uint8
+    assert torch.equal(moved_parts, whole_parts)
+    before = moved.clone()
+    assert torch.equal(ALL.finish(moved, generator), whole)
+    assert torch.equal(moved, before)
+
+
+@pytest.mark.parametrize("vectorised", [False, True])
+def test_crop_and_flip_together_are_one_after_the_other(monkeypatch, vectorised):
+    images, parts = people()
+    generator = seeded()
+    expected, expected_parts = flip(*pad_crop(images, parts, 3, generator), generator=generator)
+    if vectorised:
+        monkeypatch.setattr(augment, "_move_each", augment._move_all)
+    found, found_parts = Augment(flip=0.5, padding=3).geometry(images, parts, seeded())
+    assert torch.equal(found, expected)
+    assert torch.equal(found_parts, expected_parts)
 
 
 def test_same_generator_same_batch_and_inputs_are_left_alone():
@@ -284,3 +364,12 @@ def test_a_gpu_draws_the_same():
     here, there = ALL(images, parts, seeded()), ALL(images.cuda(), parts.cuda(), seeded())
     assert (here[0] - there[0].cpu()).abs().gt(0.05).float().mean() < 0.01
     assert (here[1] != there[1].cpu()).float().mean() < 0.01
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_finished_on_a_gpu():
+    images, parts = people()
+    flat = Augment(flip=0.5, padding=3, background=False, erasing=0.5)
+    generator = seeded()
+    there = flat.finish(flat.geometry(images, parts, generator)[0].cuda(), generator)
+    torch.testing.assert_close(there.cpu(), flat(images, parts, seeded())[0])
