@@ -46,8 +46,9 @@ serve: $(ENV) ## show the book at http://localhost:8000 (PORT=8000)
 test: $(ENV) ## all tests; PYTEST="-k triplet" for some
 	@exec $(PY) -m pytest $(PYTEST)
 
-bench: $(ENV) ## print time and memory of retrieval and the rest
-	@for file in tests/benchmarks/*.py; do echo "$$file"; $(PY) "$$file" || exit 1; done
+bench: $(ENV) ## time reidlib and other toolkits side by side, about 15 min; records go to build/bench
+	@echo "about 15 min on two quiet cores; each case is printed and recorded when it is done"
+	@for file in tests/benchmarks/bench_*.py; do printf '\n%s\n' "$$file"; $(PY) "$$file" || exit 1; done
 
 lint: $(ENV) ## check style
 	@$(PY) -m ruff check .

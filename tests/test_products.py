@@ -78,3 +78,30 @@ def test_scores_and_reranked_distances_do_not_depend_on_the_library(monkeypatch)
     assert np.array_equal(some.hits, other.hits)
     assert np.array_equal(some.distances, other.distances)
     assert torch.equal(again, other_again)
+
+
+@pytest.mark.parametrize("large", [0, 10**12])
+@pytest.mark.parametrize("chosen", [45, 2, 0])
+def test_scores_and_their_gradient_by_hand(monkeypatch, large, chosen):
+    """chosen: how many scores the gradient is not 0 for; few are multiplied as a sparse table."""
+    monkeypatch.setattr(products, "LARGE_STEP", large)
+    features, table = whole(5, 7).requires_grad_(), whole(9, 7, seed=1)
+    weights = whole(5, 9, seed=2)
+    weights.view(-1)[chosen:] = 0
+    found = products.scores(features, table)
+    assert torch.equal(found, (features.detach()[:, None] * table[None]).sum(2))
+    (found * weights).sum().backward()
+    assert torch.equal(features.grad, (weights[:, :, None] * table[None]).sum(1))
+    with torch.no_grad():
+        again = products.scores(features, table)
+    assert torch.equal(again, found)
+    assert not again.requires_grad
+
+
+def test_scores_refuse_a_table_that_changed_since(monkeypatch):
+    monkeypatch.setattr(products, "LARGE_STEP", 0)
+    features, table = whole(2, 3).requires_grad_(), whole(4, 3, seed=1)
+    found = products.scores(features, table).sum()
+    table += 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        found.backward()

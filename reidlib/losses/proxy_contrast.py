@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reidlib import products
+
 
 class ProxyMemory:
     """One vector for each proxy, moved towards the features of its images.
@@ -150,7 +152,7 @@ def _scores(features: Tensor, memory: ProxyMemory, temperature: float) -> Tensor
         raise ValueError(f"the temperature must be positive, got {temperature}")
     with torch.autocast(features.device.type, enabled=False):
         features = _at_least_float32(features)
-        return features @ memory.vectors.to(features.dtype).T / temperature
+        return products.scores(features, memory.vectors.to(features.dtype)) / temperature
 
 
 def _check(features: Tensor, indices: Tensor, memory: ProxyMemory, function: str, name: str) -> None:

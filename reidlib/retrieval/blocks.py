@@ -8,7 +8,7 @@ import torch
 
 from reidlib.products import product
 
-BLOCK_BYTES = 32 * 2**20  # size of one block of distances
+BLOCK_BYTES = 40 * 2**20  # size of one block of distances: above 32 MiB, which glibc may keep when it is freed
 CHUNK_BYTES = 16 * 2**20  # size of the pieces in which features are squared or converted
 
 
@@ -37,7 +37,9 @@ def check_features(query: torch.Tensor, gallery: torch.Tensor) -> torch.dtype:
 def squared_norms(features: torch.Tensor, dtype: torch.dtype, side: str) -> torch.Tensor:
     """Squared length of each feature, (n,), computed in pieces; ValueError names the first row with NaN or infinity."""
     step = max(1, CHUNK_BYTES // (features.shape[1] * 8 or 1))
-    norms = torch.cat([piece.to(dtype).square().sum(1) for piece in features.split(step)])
+    norms = torch.empty(len(features), dtype=dtype, device=features.device)
+    for piece, out in zip(features.detach().split(step), norms.split(step), strict=True):
+        torch.sum(piece.to(dtype).square(), dim=1, out=out)  # no small tensors between large ones, which scatter memory
     bad = (~torch.isfinite(norms)).nonzero()[:, 0]
     if len(bad):
         raise ValueError(
@@ -54,7 +56,7 @@ def distance_blocks(
     """Yield (first, distances): squared Euclidean distances of `block` queries at a time to the whole gallery.
 
     query (q, d), gallery (g, d) float; `rows` (int64) picks and orders the queries. `distances` (b, g) is float32, or
-    float64 for float64 features, on the features' device. The default block takes 32 MiB. Features are never copied
+    float64 for float64 features, on the features' device. The default block takes 40 MiB. Features are never copied
     as a whole: half precision is converted in pieces.
     """
     dtype = check_features(query, gallery)

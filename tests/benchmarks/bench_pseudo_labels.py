@@ -1,103 +1,113 @@
-"""Time and peak memory from features to pseudo labels, one thread, each size in a process of its own.
+"""Features to pseudo labels (Jaccard distances and DBSCAN) against dense tables, as SpCL and CAP make them."""
 
-    python tests/benchmarks/bench_clustering.py                  Market-1501's size: 12,936 x 2,048
-    python tests/benchmarks/bench_clustering.py --size msmt17    MSMT17's size: 32,621 x 2,048 (a minute or two)
-    python tests/benchmarks/bench_clustering.py --compare        also the dense way, which needs two n x n tables
-
-Features are unit vectors around one centre a person; "noise" is the length of the noise against the centre's.
-Columns: seconds on the clock and of the processor; "beyond" is MiB needed beyond what the process held with features
-loaded, "process" all that it held.
-"""
-
-import argparse
-import multiprocessing
-import time
-
+import clustered
 import numpy as np
 import torch
-from sklearn.cluster import DBSCAN
+from side_by_side import Case, Way, main
 
-from reidlib.clustering import dbscan, pseudo_labels
-from reidlib.jaccard import jaccard_distances
-
-SIZES = {"market": (12_936, 751, 6), "msmt17": (32_621, 1041, 15)}
-NOISES = (0.5, 1.0, 2.0, 6.0)
+MARKET = {"n": 12_936, "people": 751, "cameras": 6}
+MSMT17 = {"n": 32_621, "people": 1041, "cameras": 15}
+TINY = {"n": 60, "people": 8, "cameras": 3}
 
 
-def unit_features(n, people, noise, width=2048, seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    centres = torch.randn(people, width, generator=generator)
-    features = torch.randn(n, width, generator=generator).mul_(noise)
-    for part in torch.arange(n).split(1024):
-        features[part] += centres[part % people]
-        features[part] /= torch.linalg.vector_norm(features[part], dim=1, keepdim=True)
-    return features[torch.randperm(n, generator=generator)]
+def inputs_of(noise, data_set):
+    def inputs(size, folder):
+        numbers = data_set if size == "full" else TINY
+        rng = np.random.default_rng(0)
+        pids = rng.integers(1, numbers["people"] + 1, numbers["n"])
+        camids = rng.integers(0, numbers["cameras"], numbers["n"])
+        return {"features": clustered.features(pids, camids, noise).numpy(), "camids": camids}
+
+    return inputs
 
 
-def dense_labels(features, k1=20, k2=6, eps=0.5, min_samples=4):
-    """The same with dense tables, row after row, as it is commonly done; neighbours by a full product."""
+def reidlib(features, camids):
+    from reidlib.clustering import pseudo_labels
+
+    features, camids = torch.from_numpy(features), torch.from_numpy(camids)
+    return lambda: {"labels": pseudo_labels(features, camids).clusters.numpy()}
+
+
+def dense(features, camids, k1=20, k2=6, eps=0.5, min_samples=4):
+    """n x n tables, filled row after row; neighbours by a full product."""
+    from sklearn.cluster import DBSCAN
+
+    features = torch.from_numpy(features)
     n = len(features)
-    nearest = torch.cat([(part @ features.T).topk(k1).indices for part in features.split(1024)]).numpy()
 
-    def reciprocal(i, k):
-        return nearest[i, : k + 1][(nearest[nearest[i, : k + 1], : k + 1] == i).any(axis=1)]
+    def nearest():
+        return torch.cat([(part @ features.T).topk(k1).indices for part in features.split(1024)]).numpy()
 
-    whole, half = ([reciprocal(i, k) for i in range(n)] for k in (k1, round(k1 / 2)))
-    v = np.zeros((n, n), np.float32)
-    for i in range(n):
-        near = [half[c] for c in whole[i] if len(np.intersect1d(half[c], whole[i])) > 2 / 3 * len(half[c])]
-        grown = np.unique(np.concatenate([whole[i], *near]))
-        v[i, grown] = torch.softmax(2 * features[grown] @ features[i] - 2, dim=0).numpy()
-    v = np.stack([v[row].mean(axis=0) for row in nearest[:, :k2]])
-    holders = [np.flatnonzero(column) for column in v.T]
-    distances = np.ones((n, n), np.float32)
-    for i in range(n):
-        shared = np.zeros(n, np.float32)
-        for g in np.flatnonzero(v[i]):
-            shared[holders[g]] += np.minimum(v[i, g], v[holders[g], g])
-        distances[i] = np.maximum(1 - shared / (2 - shared), 0)
-    return DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)
+    def encoded(near):
+        def reciprocal(i, k):
+            return near[i, : k + 1][(near[near[i, : k + 1], : k + 1] == i).any(axis=1)]
 
+        whole, half = ([reciprocal(i, k) for i in range(n)] for k in (k1, round(k1 / 2)))
+        v = np.zeros((n, n), np.float32)
+        for i in range(n):
+            added = [half[c] for c in whole[i] if len(np.intersect1d(half[c], whole[i])) > 2 / 3 * len(half[c])]
+            grown = np.unique(np.concatenate([whole[i], *added]))
+            v[i, grown] = torch.softmax(2 * features[grown] @ features[i] - 2, dim=0).numpy()
+        return np.stack([v[row].mean(axis=0) for row in near[:, :k2]])
 
-def status(name):
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(name))
+    def run():
+        v = encoded(nearest())
+        holders = [np.flatnonzero(column) for column in v.T]
+        distances = np.ones((n, n), np.float32)
+        for i in range(n):
+            shared = np.zeros(n, np.float32)
+            for g in np.flatnonzero(v[i]):
+                shared[holders[g]] += np.minimum(v[i, g], v[holders[g], g])
+            distances[i] = np.maximum(1 - shared / (2 - shared), 0)
+        return {"labels": DBSCAN(eps=eps, min_samples=min_samples, metric="precomputed").fit_predict(distances)}
 
-
-def measure(way, n, people, cameras, noise):
-    """Print one line. Linux only: the peak is the kernel's, reset before the work."""
-    torch.set_num_threads(1)
-    features = unit_features(n, people, noise)
-    camids = torch.arange(n) % cameras
-    small = features[:64].clone()
-    dbscan(jaccard_distances(small))  # what libraries load on their first call is not counted
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")
-    held, began, worked = status("VmRSS"), time.perf_counter(), time.process_time()
-    labels = torch.from_numpy(dense_labels(features)) if way == "dense" else pseudo_labels(features, camids).clusters
-    seconds, work, peak = time.perf_counter() - began, time.process_time() - worked, status("VmHWM")
-    counts = f"{int(labels.max()) + 1:10d}{int((labels < 0).sum()):10d}"
-    print(f"{way:8s}{n:8d}{noise:7.1f}{seconds:9.1f}{work:8.1f}{peak - held:12.0f}{peak:12.0f}{counts}", flush=True)
+    return run
 
 
-def main(size, noises, compare):
-    print(f"torch {torch.__version__}, numpy {np.__version__}, one thread")
-    print(
-        f"{'way':8s}{'images':>8s}{'noise':>7s}{'seconds':>9s}{'cpu':>8s}{'beyond MiB':>12s}{'process MiB':>12s}",
-        end="",
-    )
-    print(f"{'clusters':>10s}{'outliers':>10s}", flush=True)
-    for noise in noises:
-        for way in ("sparse", "dense") if compare else ("sparse",):
-            child = multiprocessing.get_context("spawn").Process(target=measure, args=(way, *SIZES[size], noise))
-            child.start()
-            child.join()
+def half_product(features, camids):
+    return clustered.half_product(features)
 
+
+def equal(results):
+    labels = [result["labels"] for result in results.values() if "labels" in result]
+    other = sum(int((labels[0] != some).sum()) for some in labels[1:])
+    clusters, outliers = int(labels[0].max()) + 1, int((labels[0] < 0).sum())
+    assert other == 0, f"{other} of {len(labels[0])} images have another label"
+    return {"labels that differ": other, "clusters": clusters, "outliers": outliers}
+
+
+CASES = [
+    Case(
+        name="pseudo-labels",
+        title="features to pseudo labels",
+        size="Market-1501's training set: 12,936 images, 2,048 numbers each",
+        ways=(
+            Way("reidlib", reidlib),
+            Way("dense tables", dense, "the published algorithm of SpCL, written for this comparison", rounds=2),
+            Way("half of the product", half_product, "oneDNN"),
+        ),
+        inputs=inputs_of(1.0, MARKET),
+        check=equal,
+        floor="half of the product",
+        at_least=5,
+        at_most_mib=200,
+        limit="the product of all features with each other, half of which is made",
+    ),
+    Case(
+        name="pseudo-labels-msmt17",
+        title="features to pseudo labels",
+        size="MSMT17's training set: 32,621 images, 2,048 numbers each",
+        ways=(
+            Way("reidlib", reidlib, rounds=1),
+            Way("half of the product", half_product, "oneDNN", rounds=1),
+        ),
+        inputs=inputs_of(1.0, MSMT17),
+        check=equal,
+        floor="half of the product",
+        limit="the product of all features with each other, half of which is made",
+        threads=("one",),
+    ),
+]
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", choices=SIZES, default="market")
-    parser.add_argument("--noise", type=float, nargs="*", default=NOISES)
-    parser.add_argument("--compare", action="store_true")
-    options = parser.parse_args()
-    main(options.size, options.noise, options.compare)
+    main(__file__, CASES)

@@ -22,7 +22,7 @@ PAGES = [
     "book/datasets/your_data",
 ]
 CHAPTERS = ["data", "metrics", "samplers", "triplet", "clothing", "label_smoothing", "reconstruction"]
-CHAPTERS += ["explore", "your_data"]
+CHAPTERS += ["explore", "your_data", "speed"]
 PAGES += [f"notebooks/{name}" for name in CHAPTERS]
 
 

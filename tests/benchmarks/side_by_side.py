@@ -1,0 +1,329 @@
+"""Time programs side by side: each in a process of its own, taking turns on equal input, with their results compared.
+
+A benchmark is a file that ends in `main(__file__, CASES)`. Each `Case` has some ways of doing one thing. A worker
+process for each way loads the input, warms up on a tiny one, and works whenever it is its turn; nothing else runs
+meanwhile. What a case measured becomes a record, build/bench/<case>-<threads>.json, written last.
+"""
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+OUT = ROOT / "build" / "bench"
+SCHEMA = 1
+SHORTEST = 0.02  # seconds that a timing lasts at least: shorter work is repeated
+TINY_ROUNDS = 9
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to do the work: `prepare(**inputs)` gives a function that does it and returns named arrays.
+
+    source: the program. peer: runs in the environment of `peers`. rounds: how often it is timed with one thread.
+    """
+
+    name: str
+    prepare: Callable[..., Callable[[], dict]]
+    source: str = "reidlib"
+    peer: bool = False
+    rounds: int = 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to do, in several ways: the first is reidlib's, the second the one that its time is divided by.
+
+    inputs(size, folder) makes the arrays and texts that every way gets, by seed; size "full" is measured, "tiny" warms
+    up, and tells what little input costs; files go to `folder`. check(results) takes `{way: {name: array}}` and returns
+    named differences; it raises AssertionError where results are not equal. floor: the way that does only what nobody
+    can leave out. at_least: the ratio aimed at with one thread; at_most_ms: the time of each way of reidlib's;
+    at_most_mib: its memory beyond the input. limit: what limits reidlib.
+    """
+
+    name: str
+    title: str
+    size: str
+    ways: tuple[Way, ...]
+    inputs: Callable[[str, Path], dict]
+    check: Callable[[dict], dict]
+    floor: str | None = None
+    at_least: float | None = None
+    at_most_ms: float | None = None
+    at_most_mib: float | None = None
+    limit: str = ""
+    threads: tuple[str, ...] = ("one", "all")
+
+
+class Failed(Exception):
+    """A benchmark that could not be made; the message says why."""
+
+
+# ---------------------------------------------------------------- the one who asks
+
+
+def main(file: str, cases: list[Case]) -> None:
+    """Run the cases of a benchmark file, or be one of its workers."""
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__.splitlines()[0])
+    parser.add_argument("--case", choices=[case.name for case in cases], nargs="*", help="only these")
+    parser.add_argument("--threads", choices=("one", "all"), nargs="*", help="only so many threads")
+    parser.add_argument("--quick", action="store_true", help="one round each")
+    parser.add_argument("--worker", nargs=3, metavar=("CASE", "WAY", "FOLDER"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    chosen = [case for case in cases if not options.case or case.name in options.case]
+    if options.worker:
+        return work(cases, *options.worker)
+    try:
+        for case in chosen:
+            with tempfile.TemporaryDirectory(prefix="reidlib-bench-") as folder:
+                call([sys.executable, file, "--worker", case.name, "", folder])
+                for threads in case.threads:
+                    if not options.threads or threads in options.threads:
+                        record = measured(file, case, threads, Path(folder), options.quick)
+                        write(record)
+                        show(record)
+    except Failed as fault:
+        sys.exit(f"{Path(file).name}: {fault}")
+    except KeyboardInterrupt:
+        sys.exit(f"{Path(file).name}: stopped; the records of finished cases are in {OUT}")
+
+
+def measured(file: str, case: Case, threads: str, folder: Path, quick: bool = False) -> dict:
+    """The record of one case with one or all threads."""
+    from reidlib.results import machine
+
+    count = 1 if threads == "one" else machine.environment()["cores"]
+    with contextlib.ExitStack() as stack:
+        workers = {way.name: stack.enter_context(Worker(file, case, way, folder, count)) for way in case.ways}
+        timings = {"full": {way.name: [] for way in case.ways}, "tiny": {way.name: [] for way in case.ways}}
+        most = {way.name: 1 if quick else way.rounds if threads == "one" else -(-way.rounds // 2) for way in case.ways}
+        for turn in range(max(most.values())):
+            for name, worker in workers.items():
+                if turn < most[name]:
+                    timings["full"][name].append(worker.ask("full"))
+        for _ in range(1 if quick else TINY_ROUNDS):
+            for name, worker in workers.items():
+                timings["tiny"][name].append(worker.ask("tiny"))
+        results = {name: worker.result("full") for name, worker in workers.items()}
+        tiny = {name: worker.result("tiny") for name, worker in workers.items()}
+    try:
+        differences = case.check(results)
+        case.check(tiny)
+    except AssertionError as fault:
+        raise Failed(f"{case.name}: results are not equal: {fault}") from fault
+    ways = [
+        {
+            "name": way.name,
+            "source": way.source,
+            "peer": way.peer,
+            "seconds": [timing["seconds"] for timing in timings["full"][way.name]],
+            "extra_mib": timings["full"][way.name][0][
+                "extra_mib"
+            ],  # later, what was freed may not have been given back
+            "tiny_ms": [1000 * timing["seconds"] for timing in timings["tiny"][way.name]],
+        }
+        for way in case.ways
+    ]
+    return {
+        "schema": SCHEMA,
+        "case": case.name,
+        "title": case.title,
+        "size": case.size,
+        "threads": count,
+        "setting": threads,
+        "ways": ways,
+        "floor": case.floor,
+        "at_least": case.at_least,
+        "at_most_ms": case.at_most_ms,
+        "at_most_mib": case.at_most_mib,
+        "limit": case.limit,
+        "differences": {name: float(value) for name, value in differences.items()},
+        **{name: value for name, value in machine.environment().items() if name != "threads"},
+        "versions": machine.versions(),
+        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write(record: dict) -> None:
+    """All or nothing: a record is renamed into its place when it is whole."""
+    OUT.mkdir(parents=True, exist_ok=True)
+    path = OUT / f"{record['case']}-{record['setting']}.json"
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    partial.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def show(record: dict) -> None:
+    median = {way["name"]: statistics.median(way["seconds"]) for way in record["ways"]}
+    ours = record["ways"][0]["name"]
+    print(f"\n{record['title']} ({record['size']}), {record['threads']} thread{'s' * (record['threads'] > 1)}")
+    for way in record["ways"]:
+        name = way["name"] + (" (floor)" if way["name"] == record["floor"] else "")
+        ratio = median[way["name"]] / median[ours]
+        print(f"  {name:44s}{median[way['name']] * 1000:12.2f} ms{way['extra_mib']:9.0f} MiB{ratio:9.2f} x", end="")
+        print(f"   tiny {statistics.median(way['tiny_ms']):8.3f} ms")
+    print(
+        "  differences:", ", ".join(f"{name} {value:.4g}" for name, value in record["differences"].items()), flush=True
+    )
+
+
+class Worker:
+    """A process that prepares one way and times it when asked."""
+
+    def __init__(self, file: str, case: Case, way: Way, folder: Path, threads: int):
+        import peers
+
+        try:
+            python = peers.ensure() if way.peer else sys.executable
+        except peers.Missing as fault:
+            raise Failed(str(fault)) from fault
+        self.name, self.folder = f"{case.name}, {way.name}", folder
+        command = [str(python), file, "--worker", case.name, way.name, str(folder)]
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=settings(threads)
+        )
+
+    def __enter__(self):
+        try:
+            self._answer()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        self.process.kill()
+        self.process.communicate()
+
+    def ask(self, size: str) -> dict:
+        """One timing: seconds, and MiB at the peak beyond what the process held before its first work."""
+        self.process.stdin.write(f"{size}\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def result(self, size: str) -> dict:
+        """What its last work gave: named arrays."""
+        path = self.ask(f"save {size}")["path"]
+        with np.load(path) as stored:
+            return dict(stored)
+
+    def _answer(self) -> dict:
+        for line in self.process.stdout:
+            if line.startswith("answer "):
+                return json.loads(line.removeprefix("answer "))
+        code = self.process.wait()
+        reason = "it was killed, probably for want of memory" if code == -9 else "see above"
+        raise Failed(f"{self.name} ended with code {code}: {reason}")
+
+
+def settings(threads: int) -> dict:
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+    path = os.pathsep.join([str(HERE), str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {**os.environ, **dict.fromkeys(names, str(threads)), "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
+
+
+def call(command: list[str]) -> None:
+    if subprocess.run(command, env=settings(1)).returncode:
+        raise Failed("the input could not be made, see above")
+
+
+# ---------------------------------------------------------------- the one who works
+
+
+def work(cases: list[Case], case: str, way: str, folder: str) -> None:
+    """Make the input (way ""), or prepare a way, say so, and answer to lines until they end."""
+    case, folder = next(some for some in cases if some.name == case), Path(folder)
+    if not way:
+        for size in ("tiny", "full"):
+            (folder / size).mkdir()
+            store(folder / size, case.inputs(size, folder / size))
+        return
+    chosen = next(some for some in case.ways if some.name == way)
+    with contextlib.redirect_stdout(sys.stderr if os.environ.get("REIDLIB_BENCH_LOUD") else open(os.devnull, "w")):
+        inputs = {size: load(folder / size) for size in ("tiny", "full")}
+        works = {size: chosen.prepare(**given) for size, given in inputs.items()}
+        results = {"tiny": works["tiny"]()}
+    answer({"ready": True})
+    for line in sys.stdin:
+        command = line.split()
+        with contextlib.redirect_stdout(open(os.devnull, "w")):
+            if command[0] == "save":
+                path = folder / f"{chosen.name}-{command[1]}.npz".replace(" ", "-").replace("/", "-")
+                np.savez(path, **results[command[1]])
+                reply = {"path": str(path)}
+            else:
+                touch(inputs[command[0]])
+                held = reset_peak()
+                results[command[0]], seconds = timed(works[command[0]])
+                reply = {"seconds": seconds, "extra_mib": max(0.0, status("VmHWM") - held)}
+        answer(reply)
+
+
+def touch(inputs: dict) -> None:
+    """Read all arrays: what the system has put aside while others worked comes back before the clock starts."""
+    for value in inputs.values():
+        if isinstance(value, np.ndarray):
+            value.max()
+
+
+def timed(function: Callable[[], dict]) -> tuple[dict, float]:
+    """The result, and the seconds of one call: of several, where one is over in no time."""
+    began = time.perf_counter()
+    result = function()
+    seconds = time.perf_counter() - began
+    if seconds < SHORTEST:
+        times = int(SHORTEST / seconds) + 1
+        began = time.perf_counter()
+        for _ in range(times):
+            result = function()
+        seconds = (time.perf_counter() - began) / times
+    return result, seconds
+
+
+def answer(reply: dict) -> None:
+    sys.__stdout__.write(f"answer {json.dumps(reply)}\n")
+    sys.__stdout__.flush()
+
+
+def store(folder: Path, inputs: dict) -> None:
+    texts = {}
+    for name, value in inputs.items():
+        if isinstance(value, np.ndarray):
+            np.save(folder / f"{name}.npy", value)
+        else:
+            texts[name] = value
+    (folder / "texts.json").write_text(json.dumps(texts))
+
+
+def load(folder: Path) -> dict:
+    arrays = {path.stem: np.load(path) for path in folder.glob("*.npy")}
+    return {**arrays, **json.loads((folder / "texts.json").read_text())}
+
+
+def status(name: str) -> float:
+    """MiB of VmRSS or VmHWM (the peak); nan where the system does not tell."""
+    try:
+        return int(re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
+    except (OSError, TypeError):
+        return float("nan")
+
+
+def reset_peak() -> float:
+    """Forget the peak so far, where the system can (Linux); what the process holds now, in MiB."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+    return status("VmRSS")
