@@ -21,8 +21,7 @@ def product(
     one, other = one.detach(), other.detach()
     if _goes_to_onednn(one, other, LARGE if large is None else large):
         one = one if scale == 1 else one * scale
-        result = torch.ops.mkldnn._linear_pointwise(one, other, None, "none", [], "")
-        return result if bias is None else result.add_(bias)
+        return torch.ops.mkldnn._linear_pointwise(one, other, bias, "none", [], "")
     if bias is None:
         return one @ other.T if scale == 1 else (one @ other.T).mul_(scale)
     return torch.addmm(bias, one, other.T, alpha=scale)

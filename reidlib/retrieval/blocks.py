@@ -8,7 +8,8 @@ import torch
 
 from reidlib.products import product
 
-BLOCK_BYTES = 40 * 2**20  # size of one block of distances: above 32 MiB, which glibc may keep when it is freed
+BLOCK_BYTES = 16 * 2**20  # size of one block of distances: it stays in a large cache
+QUERIES = 64  # of a block at least: for fewer, reading the gallery would take longer than the product
 CHUNK_BYTES = 16 * 2**20  # size of the pieces in which features are squared or converted
 
 
@@ -56,7 +57,7 @@ def distance_blocks(
     """Yield (first, distances): squared Euclidean distances of `block` queries at a time to the whole gallery.
 
     query (q, d), gallery (g, d) float; `rows` (int64) picks and orders the queries. `distances` (b, g) is float32, or
-    float64 for float64 features, on the features' device. The default block takes 40 MiB. Features are never copied
+    float64 for float64 features, on the features' device. The default block takes 16 MiB. Features are never copied
     as a whole: half precision is converted in pieces.
     """
     dtype = check_features(query, gallery)
@@ -78,7 +79,7 @@ def distance_blocks(
 
 def _block(block: int | None, gallery: int, dtype: torch.dtype, queries: int) -> int:
     if block is None:
-        block = max(1, BLOCK_BYTES // (gallery * dtype.itemsize))
+        block = max(QUERIES, BLOCK_BYTES // (gallery * dtype.itemsize))
     if block < 1:
         raise ValueError(f"block={block}: a block holds at least one query")
     return min(block, queries)

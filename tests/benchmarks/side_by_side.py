@@ -269,7 +269,7 @@ def work(cases: list[Case], case: str, way: str, folder: str) -> None:
                 touch(inputs[command[0]])
                 held = reset_peak()
                 results[command[0]], seconds = timed(works[command[0]])
-                reply = {"seconds": seconds, "extra_mib": max(0.0, status("VmHWM") - held)}
+                reply = {"seconds": seconds, "extra_mib": status("VmHWM") - held}
         answer(reply)
 
 
