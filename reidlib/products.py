@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 LARGE = 3 * 10**9  # multiplications from which the choice is worth it: 0.07 s of one core
 LARGE_STEP = 10**8  # the same for what is done in every step of a training
@@ -14,9 +15,9 @@ def product(
     """scale * one @ other.T + bias: (m, d), (n, d) and (n,), of one dtype and on one device, give (m, n); no gradient.
 
     In main memory PyTorch multiplies float32 by MKL, which keeps to AVX2 on processors that are not Intel's; oneDNN,
-    which it uses for layers, takes AVX-512 where there is any (Zen 5: 90 and 200 GFLOP/s on one core). A product of
-    `large` multiplications (default: LARGE) or more goes there. A smaller one stays: there is nothing to gain, and what
-    was recorded with it keeps its last digits.
+    which it uses for layers, takes AVX-512 where there is any and is twice as fast then. A product of `large`
+    multiplications (default: LARGE) or more goes there. A smaller one stays: there is nothing to gain, and what was
+    recorded with it keeps its last digits.
     """
     one, other = one.detach(), other.detach()
     if _goes_to_onednn(one, other, LARGE if large is None else large):
@@ -28,13 +29,13 @@ def product(
 
 
 def scores(features: Tensor, table: Tensor) -> Tensor:
-    """features @ table.T with a gradient for the features (b, d), none for the table (n, d): (b, n).
+    """features @ table.T with a gradient for the features (b, d), once; none for the table (n, d): (b, n).
 
     As `product`, for each step of a training: large are products of LARGE_STEP multiplications.
     """
     if _goes_to_onednn(features, table, LARGE_STEP):
-        return _Scores.apply(features, table)
-    return features @ table.T
+        return _Scores.apply(features, table.detach())
+    return features @ table.detach().T
 
 
 class _Scores(torch.autograd.Function):
@@ -44,6 +45,7 @@ class _Scores(torch.autograd.Function):
         return product(features, table, large=LARGE_STEP)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, gradient: Tensor) -> tuple[Tensor, None]:
         (table,) = ctx.saved_tensors
         if SPARSE * int(gradient.count_nonzero()) < gradient.numel():

@@ -1,8 +1,8 @@
 """What reidlib and other programs took side by side: the records of `make bench`, as tables and bars.
 
-A record is one JSON file, `<case>-<one or all>.json`: a case with one or all threads. Its `ways` are in order:
-reidlib's first, then the program that it is measured against; more of either may follow, and one of them can be the
-`floor`, which does only what nobody can leave out. `seconds` are those of the rounds, in which all ways took turns.
+A record is one JSON file, `<case>-<one or all>.json`: a case with one or all threads. The first of its `ways` is
+reidlib's, whose time divides that of the others; one can be the `floor`, which does only what nobody can leave out.
+`seconds` are those of the rounds, in which all ways took turns.
 """
 
 import json
@@ -19,6 +19,7 @@ from reidlib.results.stored import recorded_dir
 
 SCHEMA = 1
 OURS = "reidlib"
+PLACE = ["case", "what", "size"]  # columns of every table that has a row for a case
 FIELDS = ("case", "title", "size", "threads", "setting", "ways", "floor", "machine", "cores", "versions", "created")
 
 
@@ -27,7 +28,8 @@ def load(folder: str | Path | None = None) -> list[dict]:
     folder = recorded_dir("speed") if folder is None else Path(folder)
     paths = sorted(folder.glob("*.json")) if folder and folder.is_dir() else []
     if not paths:
-        raise RecordError(f"no records of `make bench` in {folder}: run it, or name another folder")
+        where = f"in {folder}" if folder else "here, without the repository"
+        raise RecordError(f"no records of `make bench` {where}: run it, or name another folder")
     return sorted(map(_read, paths), key=lambda record: (record["title"], record["case"], record["threads"]))
 
 
@@ -78,7 +80,20 @@ def against(records: list[dict], setting: str) -> pd.DataFrame:
                     "first": way is others[0],
                 }
             )
-    return pd.DataFrame(rows)
+    columns = [
+        "case",
+        "what",
+        "size",
+        "against",
+        "reidlib ms",
+        "other ms",
+        "ratio",
+        "lowest",
+        "highest",
+        "aim",
+        "first",
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def costs(records: list[dict], setting: str = "one") -> pd.DataFrame:
@@ -102,13 +117,23 @@ def costs(records: list[dict], setting: str = "one") -> pd.DataFrame:
                     "limited by": record.get("limit", ""),
                 }
             )
-    return pd.DataFrame(rows)
+    columns = [
+        "case",
+        "what",
+        "size",
+        "floor",
+        "times the floor",
+        "reidlib MiB",
+        "other MiB",
+        "at most MiB",
+        "limited by",
+    ]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def times(records: list[dict], case: str) -> pd.DataFrame:
     """Milliseconds of every way of a case with one thread, and the most that was aimed at."""
-    record = next(record for record in records if record["case"] == case and record["setting"] == "one")
-    return pd.DataFrame(
+    rows = [
         {
             "way": way["name"],
             "program": way["source"],
@@ -117,8 +142,11 @@ def times(records: list[dict], case: str) -> pd.DataFrame:
             "slowest": 1000 * max(way["seconds"]),
             "aim": record.get("at_most_ms") if way["source"] == OURS else None,
         }
+        for record in records
+        if record["case"] == case and record["setting"] == "one"
         for way in record["ways"]
-    )
+    ]
+    return pd.DataFrame(rows, columns=["way", "program", "ms", "fastest", "slowest", "aim"])
 
 
 def tiny(records: list[dict], setting: str = "one") -> pd.DataFrame:
@@ -128,9 +156,15 @@ def tiny(records: list[dict], setting: str = "one") -> pd.DataFrame:
         others = [way for way in record["ways"][1:] if way["source"] != OURS and way["name"] != record["floor"]]
         if record["setting"] == setting and others:
             ours, other = (median(way["tiny_ms"]) for way in (record["ways"][0], others[0]))
-            row = {"case": record["case"], "what": record["title"], "against": others[0]["name"]}
+            row = {
+                "case": record["case"],
+                "what": record["title"],
+                "size": record["size"],
+                "against": others[0]["name"],
+            }
             rows.append({**row, "reidlib ms": ours, "other ms": other, "longer by ms": ours - other})
-    return pd.DataFrame(rows)
+    columns = [*PLACE, "against", "reidlib ms", "other ms", "longer by ms"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def differences(records: list[dict]) -> pd.DataFrame:
@@ -141,7 +175,7 @@ def differences(records: list[dict]) -> pd.DataFrame:
         if record["setting"] == "one" and found:
             words = ", ".join(f"{name} {value:.3g}" for name, value in found.items())
             rows.append({"case": record["case"], "what": record["title"], "size": record["size"], "found": words})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*PLACE, "found"])
 
 
 def machines(records: list[dict]) -> pd.DataFrame:
@@ -168,7 +202,7 @@ def unmet(records: list[dict]) -> list[str]:
     """What was aimed at and not reached with one thread, a sentence each."""
     found = []
     rows = against(records, "one")
-    for row in rows[rows["aim"].notna()].itertuples() if len(rows) else ():
+    for row in rows[rows["aim"].notna()].itertuples():
         if row.ratio < row.aim:
             found.append(f"{row.what} ({row.size}): {row.ratio:.1f} times, aimed at {row.aim:g}.")
     for row in costs(records).to_dict("records"):
@@ -186,25 +220,20 @@ def unmet(records: list[dict]) -> list[str]:
 def bars(rows: pd.DataFrame):
     """Bars of the ratios of `against` on a logarithmic scale, with their spread and the aims. Returns the figure."""
     rows = rows.sort_values("ratio", kind="stable").reset_index(drop=True)
-    figure, axis = plt.subplots(figsize=(6.4, 0.52 * len(rows) + 0.9))
+    figure, axis = plt.subplots(figsize=(5.2, 0.68 * len(rows) + 0.6))
+    low = min(0.8, rows["lowest"].min() * 0.8)
     for y, row in rows.iterrows():
-        axis.barh(y, row["ratio"], color=RIGHT if row["ratio"] >= 1 else WRONG, alpha=0.75, height=0.6)
+        axis.barh(y, row["ratio"], color=RIGHT if row["ratio"] >= 1 else WRONG, alpha=0.75, height=0.34, zorder=2)
         axis.plot([row["lowest"], row["highest"]], [y, y], color=QUERY, linewidth=1.6)
-        axis.annotate(
-            f"{row['ratio']:.3g}×",
-            (row["highest"], y),
-            xytext=(6, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=9,
-        )
+        place = {"xy": (row["highest"], y), "xytext": (5, 0), "textcoords": "offset points"}
+        axis.annotate(f"{row['ratio']:.3g}×", **place, va="center", fontsize=9)
         if pd.notna(row["aim"]):
-            axis.plot([row["aim"]] * 2, [y - 0.4, y + 0.4], color=QUERY, linewidth=1.6, linestyle=":")
-    names = [f"{row.what}, {row.size}\nagainst {row.against}" for row in rows.itertuples()]
-    axis.set_yticks(range(len(rows)), ["\n".join(textwrap.wrap(name, 46)) for name in names], fontsize=7.5)
-    axis.axvline(1, color=QUERY, linewidth=0.8)
-    axis.set(xscale="log", xlabel="times reidlib's time (dotted: aimed at; line: spread of the rounds)")
-    axis.set_xlim(min(0.5, rows["lowest"].min() * 0.8), rows["highest"].max() * 2.2)
+            axis.plot([row["aim"]] * 2, [y - 0.2, y + 0.2], color=QUERY, linewidth=1.6, linestyle=":")
+        name = f"{row['what']}, {row['size']}, against {row['against']}"
+        words = axis.text(low * 1.04, y + 0.22, "\n".join(textwrap.wrap(name, 68)), fontsize=7.5, linespacing=1.05)
+        words.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+    axis.axvline(1, color=QUERY, linewidth=0.8, zorder=1)
+    axis.set(xscale="log", xlabel="times reidlib's time\n(dotted: aimed at; line: spread of the rounds)", yticks=[])
+    axis.set(xlim=(low, rows["highest"].max() * 2.2), ylim=(-0.4, len(rows) - 0.25))
     axis.xaxis.set_major_formatter(plt.FuncFormatter(lambda value, _: f"{value:g}"))
-    axis.grid(False, axis="y")
     return figure

@@ -57,8 +57,8 @@ def distance_blocks(
     """Yield (first, distances): squared Euclidean distances of `block` queries at a time to the whole gallery.
 
     query (q, d), gallery (g, d) float; `rows` (int64) picks and orders the queries. `distances` (b, g) is float32, or
-    float64 for float64 features, on the features' device. The default block takes 16 MiB. Features are never copied
-    as a whole: half precision is converted in pieces.
+    float64 for float64 features, on the features' device. The default block takes 16 MiB, or holds 64 queries
+    where these take more. Features are never copied as a whole: half precision is converted in pieces.
     """
     dtype = check_features(query, gallery)
     rows = torch.arange(len(query), device=query.device) if rows is None else rows.to(query.device)
@@ -68,13 +68,15 @@ def distance_blocks(
     for first in range(0, len(rows), block):
         picked = rows[first : first + block]
         features = query[picked].to(dtype)
-        pieces = [
-            product(features, gallery[at : at + step].to(dtype), gallery_norms[at : at + step], scale=-2)
-            for at in range(0, len(gallery), step)
-        ]
-        distances = torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
+        if step >= len(gallery):
+            distances = product(features, gallery.to(dtype), gallery_norms, scale=-2)
+        else:
+            distances = features.new_empty(len(features), len(gallery))
+            for at in range(0, len(gallery), step):
+                piece, norms = gallery[at : at + step].to(dtype), gallery_norms[at : at + step]
+                distances[:, at : at + step] = product(features, piece, norms, scale=-2)
         yield first, distances.add_(query_norms[picked, None]).clamp_(min=0)
-        del pieces, distances  # before the next block is made
+        del distances  # before the next block is made
 
 
 def _block(block: int | None, gallery: int, dtype: torch.dtype, queries: int) -> int:

@@ -35,8 +35,8 @@ def evaluate(
     query (q, d) and gallery (g, d): float tensors on one device, row i belonging to row i of the frame (columns
     `pid`, `camid` and what the protocol needs). unmatched: "raise" refuses queries without any positive, "skip"
     leaves them out of every mean. top_k: how many best matches to keep for each query. block: queries a block, by
-    default 16 MiB of distances. The order is that of a stable sort: ties go by gallery index. Raises ValueError for
-    empty input, lengths that do not agree, NaN, or queries without a match.
+    default 16 MiB of distances or 64 queries. The order is that of a stable sort: ties go by gallery index. Raises
+    ValueError for empty input, lengths that do not agree, NaN, or queries without a match.
     """
     query, gallery = torch.as_tensor(query), torch.as_tensor(gallery)
     check_features(query, gallery)

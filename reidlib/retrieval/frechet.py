@@ -40,19 +40,21 @@ def frechet_distance(one: Tensor, other: Tensor) -> float:
 
 
 def frechet_of_gaussians(mean1: Tensor, covariance1: Tensor, mean2: Tensor, covariance2: Tensor) -> float:
-    """`frechet_distance` of two Gaussians: means (d,) and covariances (d, d), as tools for FID store them.
+    """`frechet_distance` of two Gaussians: means (d,) and covariances (d, d).
 
-    Computed in float64. With a Cholesky factor S1 = L L^T the trace is the sum of the roots of the eigenvalues of the
-    symmetric L^T S2 L. Where a covariance is singular, or so nearly that these would lose digits (fewer images than
-    dimensions), it is the sum of the singular values of the product of the symmetric roots: slower, and as exact.
-    Raises ValueError for shapes that do not fit, values that are not finite, and covariances that are not symmetric.
+    Tensors, or arrays as tools for FID store them; computed in float64. With a Cholesky factor S1 = L L^T the trace is
+    the sum of the roots of the eigenvalues of the symmetric L^T S2 L. Where a covariance is singular, or so nearly that
+    these would lose digits (fewer images than dimensions), it is the sum of the singular values of the product of the
+    symmetric roots: slower, and as exact.
+    Raises ValueError for shapes that do not fit, values that are not finite, and what is no covariance: not symmetric,
+    or with a variance below 0.
 
     >>> frechet_of_gaussians(torch.tensor([1.0]), torch.tensor([[2.0]]), torch.tensor([5.0]), torch.tensor([[8.0]]))
     18.0
     """
-    d = _common_width(mean1, mean2)
+    mean1, covariance1, mean2, covariance2 = map(torch.as_tensor, (mean1, covariance1, mean2, covariance2))
     for which, mean, covariance in (("first", mean1, covariance1), ("second", mean2, covariance2)):
-        if mean.shape != (d,) or covariance.shape != (d, d) or d == 0:
+        if mean.ndim != 1 or covariance.shape != (len(mean), len(mean)) or len(mean) == 0:
             raise ValueError(
                 f"the {which} Gaussian must be a mean (d,) and a covariance (d, d), "
                 f"got {tuple(mean.shape)} and {tuple(covariance.shape)}"
@@ -61,6 +63,9 @@ def frechet_of_gaussians(mean1: Tensor, covariance1: Tensor, mean2: Tensor, cova
             raise ValueError(f"the {which} Gaussian holds NaN or infinity: check the features that it was fitted to")
         if not torch.allclose(covariance, covariance.T, rtol=1e-3, atol=1e-6 * float(covariance.abs().max())):
             raise ValueError(f"the {which} covariance is not symmetric: pass covariances, not factors of them")
+        if (covariance.diagonal() < 0).any():
+            raise ValueError(f"the {which} covariance has a variance below 0: it is no covariance")
+    _common_width(mean1, mean2)
     mean1, covariance1, mean2, covariance2 = (
         part.detach().to(mean1.device, torch.float64) for part in (mean1, covariance1, mean2, covariance2)
     )

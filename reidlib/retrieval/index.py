@@ -54,7 +54,7 @@ def search(
 
     queries (q, d), gallery (g, d): float tensors on one device; results come back on that device. k is at most g.
 
-    * "exact": torch top-k over blocks of `block` queries (default 16 MiB of distances); ties go by gallery index.
+    * "exact": torch top-k over blocks of `block` queries (default 16 MiB of distances or 64); ties go by gallery index.
     * "flat": exact search by faiss.
     * "hnsw": graph with `neighbours` links a node, `ef_construction` and `ef_search` candidates while building and
     searching.

@@ -66,6 +66,7 @@ def pytorch_fid_features(one, other):
 
 
 def products(one, other):
+    """Both covariances, whole."""
     one, other = torch.from_numpy(one).double(), torch.from_numpy(other).double()
     return lambda: {"corners": np.array([float((side.T @ side)[0, 0]) for side in (one, other)])}
 

@@ -117,7 +117,7 @@ def equal(results):
 CASES = [
     Case(
         name=f"proxy-contrast-{mode}-{proxies}",
-        title=f"proxy contrastive loss and gradient, {words}",
+        title=f"proxy loss and gradient, {words}",
         size=f"batch of {BATCH}, {proxies:,} proxies, {WIDTH:,} numbers each",
         ways=(
             Way("reidlib", reidlib(mode), rounds=9),

@@ -84,7 +84,7 @@ CASES = [
         size="Market-1501's size: 19,281 x 19,281",
         ways=(
             Way("reidlib", reidlib_tables, rounds=5),
-            Way("torchreid", torchreid_tables, "torchreid 0.2.5", peer=True, rounds=2),
+            Way("torchreid", torchreid_tables, "torchreid 0.2.5, which squares its input first", peer=True, rounds=2),
             Way("read the tables", reading, "torch.max", rounds=5),
         ),
         inputs=tables(3.0, 2048),

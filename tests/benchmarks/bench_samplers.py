@@ -1,4 +1,6 @@
-"""One epoch of each sampler against those of torchreid, pytorch-metric-learning and open-metric-learning."""
+"""The batches of one epoch of each sampler, and P x K batches against three toolkits'."""
+
+from itertools import chain, islice, repeat
 
 import numpy as np
 import torch
@@ -25,16 +27,29 @@ def inputs_of(data_set):
     return inputs
 
 
-def epoch(sampler):
-    """Batches of one epoch, as a list of row numbers a batch."""
-    return lambda: {"rows": np.array(list(sampler))}
+def batches_of(source, images):
+    """As many batches of a sampler as the data set has, from as many of its epochs as that takes."""
+    epochs = chain.from_iterable(repeat(source))
+    return lambda: {"rows": np.array(list(islice(epochs, images // BATCH)))}
+
+
+class InBatches:
+    """A sampler of single images, cut into batches."""
+
+    def __init__(self, sampler):
+        self.sampler = sampler
+
+    def __iter__(self):
+        rows = list(self.sampler)
+        return (rows[i : i + BATCH] for i in range(0, len(rows) // BATCH * BATCH, BATCH))
 
 
 def ours(make):
     def prepare(pids, clusters, camids, clothes):
-        labels = {name: torch.from_numpy(part) for name, part in locals().items() if name != "make"}
+        parts = {"pids": pids, "clusters": clusters, "camids": camids, "clothes": clothes}
         generator = torch.Generator().manual_seed(0)
-        return epoch(make(generator=generator, **labels))
+        sampler = make(generator=generator, **{name: torch.from_numpy(part) for name, part in parts.items()})
+        return batches_of(sampler, len(pids))
 
     return prepare
 
@@ -76,66 +91,75 @@ def appearance_sampler(pids, clothes, generator, **others):
     return AppearanceSampler(pids, clothes, BATCH // EACH, 2, EACH, batches_per_epoch=batches, generator=generator)
 
 
-def in_batches(indices):
-    rows = np.array(list(indices))
-    return {"rows": rows[: len(rows) // BATCH * BATCH].reshape(-1, BATCH)}
-
-
 def torchreid_sampler(pids, camids, **others):
     from torchreid.reid.data.sampler import RandomIdentitySampler
 
     rows = [("", int(pid), int(camid), 0) for pid, camid in zip(pids, camids, strict=True)]
     sampler = RandomIdentitySampler(rows, BATCH, EACH)
-    return lambda: in_batches(sampler)
+    return batches_of(InBatches(sampler), len(pids))
 
 
 def metric_learning_sampler(pids, **others):
     from pytorch_metric_learning.samplers import MPerClassSampler
 
     sampler = MPerClassSampler(pids, EACH, BATCH, length_before_new_iter=len(pids))
-    return lambda: in_batches(sampler)
+    return batches_of(InBatches(sampler), len(pids))
 
 
 def open_metric_learning_sampler(pids, **others):
     from oml.samplers.balance import BalanceSampler
 
     sampler = BalanceSampler(pids.tolist(), n_labels=BATCH // EACH, n_instances=EACH)
-    return lambda: {"rows": np.array(list(sampler))}
+    return batches_of(sampler, len(pids))
 
 
 def whole_batches(results):
-    """Draws are random and cannot be equal; all give batches of 32 row numbers of the data set."""
+    """Draws are random and cannot be equal; all give the same number of batches of row numbers."""
+    shapes = {result["rows"].shape for result in results.values()}
+    assert len(shapes) == 1, f"{shapes}"
     for name, result in results.items():
-        rows = result["rows"]
-        assert rows.shape[1:] == (BATCH,), f"{name} gave {rows.shape}"
-        assert rows.min() >= 0, f"{name} gave row {rows.min()}"
-    return {f"batches of {name}": len(result["rows"]) for name, result in results.items()}
+        assert result["rows"].min() >= 0, f"{name} gave row {result['rows'].min()}"
+    return {}
 
 
-CASES = [
-    Case(
-        name=f"samplers-{data_set}",
-        title="one epoch of batches",
-        size=f"{words}: {SIZES[data_set][0]:,} images, batches of {BATCH}",
-        ways=(
-            Way("triplet sampling (ClassSampler)", ours(class_sampler), rounds=7),
-            Way("torchreid", torchreid_sampler, "torchreid 0.2.5, RandomIdentitySampler", True),
-            Way("random (RandomSampler)", ours(random_sampler), rounds=7),
-            Way("group (GroupSampler)", ours(group_sampler), rounds=7),
-            Way("multiple gallery (MultipleGallerySampler)", ours(multiple_gallery_sampler), rounds=7),
-            Way("P x K (PKSampler)", ours(pk_sampler), rounds=7),
-            Way("appearances (AppearanceSampler)", ours(appearance_sampler), rounds=7),
-            Way("pytorch-metric-learning", metric_learning_sampler, "2.9.0, MPerClassSampler", True),
-            Way("open-metric-learning", open_metric_learning_sampler, "4.0.0, BalanceSampler", True),
-        ),
-        inputs=inputs_of(data_set),
-        check=whole_batches,
-        at_most_ms=limit,
-        limit="one call of the random generator a list; a batch, where batches are drawn one by one",
-        threads=("one",),
+def cases(data_set, words, limit):
+    images = SIZES[data_set][0]
+    size = f"{words}: {images // BATCH} batches of {BATCH} from {images:,} images"
+    alike = (
+        Way("PKSampler", ours(pk_sampler), rounds=7),
+        Way("torchreid", torchreid_sampler, "torchreid 0.2.5, RandomIdentitySampler", True),
+        Way("pytorch-metric-learning", metric_learning_sampler, "2.9.0, MPerClassSampler", True),
+        Way("open-metric-learning", open_metric_learning_sampler, "4.0.0, BalanceSampler", True),
     )
-    for data_set, words, limit in (("market", "Market-1501's size", 2), ("msmt17", "MSMT17's size", 6))
-]
+    own = (
+        Way("triplet sampling (ClassSampler)", ours(class_sampler), rounds=7),
+        Way("random (RandomSampler)", ours(random_sampler), rounds=7),
+        Way("group (GroupSampler)", ours(group_sampler), rounds=7),
+        Way("multiple gallery (MultipleGallerySampler)", ours(multiple_gallery_sampler), rounds=7),
+        Way("P x K (PKSampler)", ours(pk_sampler), rounds=7),
+        Way("appearances (AppearanceSampler)", ours(appearance_sampler), rounds=7),
+    )
+    common = {"size": size, "inputs": inputs_of(data_set), "check": whole_batches, "threads": ("one",)}
+    return [
+        Case(
+            name=f"samplers-{data_set}",
+            title="batches of one epoch",
+            ways=own,
+            at_most_ms=limit,
+            limit="one call of the random generator a list; a batch, where batches are drawn one by one",
+            **common,
+        ),
+        Case(
+            name=f"samplers-pk-{data_set}",
+            title="batches of P identities with K images each",
+            ways=alike,
+            limit="three calls of the random generator a batch",
+            **common,
+        ),
+    ]
+
+
+CASES = [*cases("market", "Market-1501's size", 2), *cases("msmt17", "MSMT17's size", 6)]
 
 if __name__ == "__main__":
     main(__file__, CASES)

@@ -23,7 +23,7 @@ PEERS = (
     "open-metric-learning==4.0.0",
 )
 NEEDED = ("cython", "setuptools", "tensorboard", "opencv-python-headless", "gdown", "omegaconf", "validators", "tqdm")
-COMPILED = Path("fastreid", "evaluation", "rank_cylib")  # torchreid's evaluator in Cython: torchreid's package lacks it
+COMPILED = Path("fastreid", "evaluation", "rank_cylib")  # made from torchreid's, which its own package lacks
 
 
 class Missing(Exception):

@@ -1,6 +1,9 @@
 """Tables and bars of measured speed: hand-made records, and the book's own."""
 
+import importlib
 import json
+import sys
+from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -90,19 +93,42 @@ def test_bars_show_each_row_with_its_aim():
     axis = figure.axes[0]
     assert [bar.get_width() for bar in axis.patches] == [10, 10]
     assert sum(line.get_linestyle() == ":" for line in axis.lines) == 1
-    assert "Sums" in axis.get_yticklabels()[0].get_text()
+    assert sum("Sums, 1,000 numbers, against slow" in text.get_text() for text in axis.texts) == 2
     plt.close(figure)
 
 
-def test_the_book_has_every_case_with_equal_results():
-    records = speed.load()
-    cases = {some["case"] for some in records}
-    assert cases >= {"evaluate-distances-usual", "evaluate-features", "rerank-distances", "pseudo-labels"}
-    assert cases >= {"samplers-market", "frechet-gaussians", "batches-float", "proxy-contrast-eq1-10000"}
-    assert all(some["differences"] for some in records if len(some["ways"]) > 2)
+def benchmarks():
+    """Cases of all files in tests/benchmarks, by name."""
+    folder = Path(__file__).resolve().parents[1] / "benchmarks"
+    sys.path.insert(0, str(folder))
+    try:
+        names = [path.stem for path in folder.glob("bench_*.py") if "side_by_side" in path.read_text()]
+        return {case.name: case for name in names for case in importlib.import_module(name).CASES}
+    finally:
+        sys.path.remove(str(folder))
+
+
+def test_the_book_has_a_record_of_every_case_as_it_is_now():
+    cases, records = benchmarks(), speed.load()
+    wanted = {(name, setting) for name, case in cases.items() for setting in case.threads}
+    assert {(some["case"], some["setting"]) for some in records} == wanted
+    for some in records:
+        case = cases[some["case"]]
+        assert (some["title"], some["size"], some["floor"]) == (case.title, case.size, case.floor)
+        assert [(way["name"], way["source"]) for way in some["ways"]] == [(way.name, way.source) for way in case.ways]
+        aims = some["at_least"], some["at_most_ms"], some["at_most_mib"], some["limit"]
+        assert aims == (case.at_least, case.at_most_ms, case.at_most_mib, case.limit)
     assert len({(some["machine"], some["cores"]) for some in records}) == 1  # the page says one machine
-    rows = speed.against(records, "one")
-    assert rows["ratio"].notna().all()
+
+
+def test_a_folder_with_one_record_makes_every_table(tmp_path):
+    records = speed.load(write(tmp_path, record(setting="all")))
+    for table in (speed.against(records, "one"), speed.costs(records), speed.tiny(records), speed.differences(records)):
+        assert table.empty
+        assert "what" in table
+    assert speed.times(records, "sums").empty
+    assert speed.unmet(records) == []
+    assert len(speed.machines(records)) == 1
 
 
 def test_machines_and_differences_by_hand():

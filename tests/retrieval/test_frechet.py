@@ -165,6 +165,12 @@ def test_wide_features_take_the_way_of_gaussians(n, m, monkeypatch):
     assert len(calls) == (min(n, m) > 30)  # fewer images than numbers: the images themselves are the smaller factor
 
 
+def test_gaussians_may_be_arrays():
+    one, other = gaussian(mixed(50, 6, 1)), gaussian(mixed(60, 6, 2))
+    arrays = [part.numpy() for part in (*one, *other)]
+    assert frechet_of_gaussians(*arrays) == frechet_of_gaussians(*one, *other)
+
+
 def test_bad_gaussians_are_named():
     mean, covariance = torch.zeros(3), torch.eye(3)
     with pytest.raises(ValueError, match="same network"):
@@ -173,5 +179,9 @@ def test_bad_gaussians_are_named():
         frechet_of_gaussians(mean, covariance, mean, torch.zeros(3, 4))
     with pytest.raises(ValueError, match="second Gaussian holds NaN"):
         frechet_of_gaussians(mean, covariance, mean, covariance / 0)
+    with pytest.raises(ValueError, match=r"first Gaussian must be .* got \(\) and \(\)"):
+        frechet_of_gaussians(torch.tensor(0.0), torch.tensor(1.0), mean, covariance)
+    with pytest.raises(ValueError, match="second covariance has a variance below 0"):
+        frechet_of_gaussians(mean, covariance, mean, -covariance)
     with pytest.raises(ValueError, match="first covariance is not symmetric"):
         frechet_of_gaussians(mean, torch.arange(9.0).view(3, 3), mean, covariance)
