@@ -57,8 +57,8 @@ def ratio(record: dict, way: dict) -> tuple[float, float, float]:
 def against(records: list[dict], setting: str) -> pd.DataFrame:
     """A row for each program that reidlib was measured against with "one" or "all" threads.
 
-    Columns: case, what, size, against, reidlib ms, other ms, ratio, lowest, highest, aim, first (is it the program that
-    the aim is about?).
+    Columns: case, what, size, against, reidlib ms, other ms, ratio, lowest, highest, spread (both in words), aim, first
+    (is it the program that the aim is about?).
     """
     rows = []
     for record in records:
@@ -76,23 +76,12 @@ def against(records: list[dict], setting: str) -> pd.DataFrame:
                     "ratio": middle,
                     "lowest": low,
                     "highest": high,
+                    "spread": f"{low:.3g} to {high:.3g}",
                     "aim": record.get("at_least") if way is others[0] and setting == "one" else None,
                     "first": way is others[0],
                 }
             )
-    columns = [
-        "case",
-        "what",
-        "size",
-        "against",
-        "reidlib ms",
-        "other ms",
-        "ratio",
-        "lowest",
-        "highest",
-        "aim",
-        "first",
-    ]
+    columns = [*PLACE, "against", "reidlib ms", "other ms", "ratio", "lowest", "highest", "spread", "aim", "first"]
     return pd.DataFrame(rows, columns=columns)
 
 
