@@ -28,7 +28,7 @@ OUT = ROOT / "build" / "bench"
 SCHEMA = 1
 SHORTEST = 0.1  # seconds that a timing lasts at least: shorter work is repeated
 LONG = 5  # seconds: what takes longer is not done once more to warm up
-TINY_ROUNDS = 9
+TINY_ROUNDS = 5
 
 
 @dataclass(frozen=True)
