@@ -93,8 +93,8 @@ def rerank_blocks(
 ) -> Iterator[tuple[int, Tensor]]:
     """`rerank`, `block` queries at a time: yields (first, distances), distances float32 (b, g) from query `first` on.
 
-    Memory grows with the images' kept neighbours, a copy of the features, and the block, by default 16 MiB. What is
-    raised for wrong arguments is raised by the call, before the first block is asked for.
+    Memory grows with the images' kept neighbours, a copy of the features, and the block, by default 16 MiB or 64
+    queries. What is raised for wrong arguments is raised by the call, before the first block is asked for.
     """
     check_features(query, gallery)
     _check_parameters(k1, k2, weight)

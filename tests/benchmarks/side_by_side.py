@@ -1,8 +1,8 @@
 """Time programs side by side: each in a process of its own, taking turns on equal input, with their results compared.
 
 A benchmark is a file that ends in `main(__file__, CASES)`. Each `Case` has some ways of doing one thing. A worker
-process for each way loads the input, warms up on a tiny one, and works whenever it is its turn; nothing else runs
-meanwhile. What a case measured becomes a record, build/bench/<case>-<threads>.json, written last.
+process for each way (module `worker`) loads the input, warms up on a tiny one, and works whenever it is its turn; nothing
+else runs meanwhile. What a case measured becomes a record, build/bench/<case>-<threads>.json, written last.
 """
 
 import argparse
@@ -10,24 +10,21 @@ import contextlib
 import datetime
 import json
 import os
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import worker
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 OUT = ROOT / "build" / "bench"
 SCHEMA = 1
-SHORTEST = 0.1  # seconds that a timing lasts at least: shorter work is repeated
-LONG = 5  # seconds: what takes longer is not done once more to warm up
 TINY_ROUNDS = 5
 
 
@@ -74,9 +71,6 @@ class Failed(Exception):
     """A benchmark that could not be made; the message says why."""
 
 
-# ---------------------------------------------------------------- the one who asks
-
-
 def main(file: str, cases: list[Case]) -> None:
     """Run the cases of a benchmark file, or be one of its workers."""
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__.splitlines()[0])
@@ -87,7 +81,7 @@ def main(file: str, cases: list[Case]) -> None:
     options = parser.parse_args()
     chosen = [case for case in cases if not options.case or case.name in options.case]
     if options.worker:
-        return work(cases, *options.worker)
+        return worker.work(cases, *options.worker)
     try:
         for case in chosen:
             with tempfile.TemporaryDirectory(prefix="reidlib-bench-") as folder:
@@ -109,18 +103,18 @@ def measured(file: str, case: Case, threads: str, folder: Path, quick: bool = Fa
 
     count = 1 if threads == "one" else machine.environment()["cores"]
     with contextlib.ExitStack() as stack:
-        workers = {way.name: stack.enter_context(Worker(file, case, way, folder, count)) for way in case.ways}
+        programs = {way.name: stack.enter_context(Worker(file, case, way, folder, count)) for way in case.ways}
         timings = {"full": {way.name: [] for way in case.ways}, "tiny": {way.name: [] for way in case.ways}}
         most = {way.name: 1 if quick else way.rounds if threads == "one" else -(-way.rounds // 2) for way in case.ways}
         for turn in range(max(most.values())):
-            for name, worker in workers.items():
+            for name, program in programs.items():
                 if turn < most[name]:
-                    timings["full"][name].append(worker.ask("full"))
+                    timings["full"][name].append(program.ask("full"))
         for _ in range(1 if quick else TINY_ROUNDS):
-            for name, worker in workers.items():
-                timings["tiny"][name].append(worker.ask("tiny"))
-        results = {name: worker.result("full") for name, worker in workers.items()}
-        tiny = {name: worker.result("tiny") for name, worker in workers.items()}
+            for name, program in programs.items():
+                timings["tiny"][name].append(program.ask("tiny"))
+        results = {name: program.result("full") for name, program in programs.items()}
+        tiny = {name: program.result("tiny") for name, program in programs.items()}
     try:
         differences = case.check(results)
         case.check(tiny)
@@ -225,8 +219,8 @@ class Worker:
 
     def _answer(self) -> dict:
         for line in self.process.stdout:
-            if line.startswith("answer "):
-                return json.loads(line.removeprefix("answer "))
+            if line.startswith(worker.ANSWER):
+                return json.loads(line.removeprefix(worker.ANSWER))
         code = self.process.wait()
         reason = "it was killed, probably for want of memory" if code == -9 else "see above"
         raise Failed(f"{self.name} ended with code {code}: {reason}")
@@ -241,96 +235,3 @@ def settings(threads: int) -> dict:
 def call(command: list[str]) -> None:
     if subprocess.run(command, env=settings(1)).returncode:
         raise Failed("the input could not be made, see above")
-
-
-# ---------------------------------------------------------------- the one who works
-
-
-def work(cases: list[Case], case: str, way: str, folder: str) -> None:
-    """Make the input (way ""), or prepare a way, say so, and answer to lines until they end."""
-    case, folder = next(some for some in cases if some.name == case), Path(folder)
-    if not way:
-        for size in ("tiny", "full"):
-            (folder / size).mkdir()
-            store(folder / size, case.inputs(size, folder / size))
-        return
-    chosen = next(some for some in case.ways if some.name == way)
-    with contextlib.redirect_stdout(sys.stderr if os.environ.get("REIDLIB_BENCH_LOUD") else open(os.devnull, "w")):
-        inputs = {size: load(folder / size) for size in ("tiny", "full")}
-        works = {size: chosen.prepare(**given) for size, given in inputs.items()}
-        results = {"tiny": works["tiny"]()}
-    warm = set()
-    answer({"ready": True})
-    for line in sys.stdin:
-        command = line.split()
-        with contextlib.redirect_stdout(open(os.devnull, "w")):
-            if command[0] == "save":
-                path = folder / f"{chosen.name}-{command[1]}.npz".replace(" ", "-").replace("/", "-")
-                np.savez(path, **results[command[1]])
-                reply = {"path": str(path)}
-            else:
-                touch(inputs[command[0]])
-                held = reset_peak()
-                results[command[0]], seconds = timed(works[command[0]])
-                peak = status("VmHWM")
-                if command[0] not in warm and seconds < LONG:
-                    results[command[0]], seconds = timed(works[command[0]])
-                warm.add(command[0])
-                reply = {"seconds": seconds, "extra_mib": peak - held}
-        answer(reply)
-
-
-def touch(inputs: dict) -> None:
-    """Read all arrays: what the system has put aside while others worked comes back before the clock starts."""
-    for value in inputs.values():
-        if isinstance(value, np.ndarray):
-            value.max()
-
-
-def timed(function: Callable[[], dict]) -> tuple[dict, float]:
-    """The result, and the seconds of one call: of several, where one is over in no time."""
-    began = time.perf_counter()
-    result = function()
-    seconds = time.perf_counter() - began
-    if seconds < SHORTEST:
-        times = int(SHORTEST / seconds) + 1
-        began = time.perf_counter()
-        for _ in range(times):
-            result = function()
-        seconds = (time.perf_counter() - began) / times
-    return result, seconds
-
-
-def answer(reply: dict) -> None:
-    sys.__stdout__.write(f"answer {json.dumps(reply)}\n")
-    sys.__stdout__.flush()
-
-
-def store(folder: Path, inputs: dict) -> None:
-    texts = {}
-    for name, value in inputs.items():
-        if isinstance(value, np.ndarray):
-            np.save(folder / f"{name}.npy", value)
-        else:
-            texts[name] = value
-    (folder / "texts.json").write_text(json.dumps(texts))
-
-
-def load(folder: Path) -> dict:
-    arrays = {path.stem: np.load(path) for path in folder.glob("*.npy")}
-    return {**arrays, **json.loads((folder / "texts.json").read_text())}
-
-
-def status(name: str) -> float:
-    """MiB of VmRSS or VmHWM (the peak); nan where the system does not tell."""
-    try:
-        return int(re.search(rf"{name}:\s*(\d+) kB", Path("/proc/self/status").read_text())[1]) / 1024
-    except (OSError, TypeError):
-        return float("nan")
-
-
-def reset_peak() -> float:
-    """Forget the peak so far, where the system can (Linux); what the process holds now, in MiB."""
-    with contextlib.suppress(OSError):
-        Path("/proc/self/clear_refs").write_text("5")
-    return status("VmRSS")
