@@ -1,8 +1,8 @@
 """Time programs side by side: each in a process of its own, taking turns on equal input, with their results compared.
 
 A benchmark is a file that ends in `main(__file__, CASES)`. Each `Case` has some ways of doing one thing. A worker
-process for each way (module `worker`) loads the input, warms up on a tiny one, and works whenever it is its turn; nothing
-else runs meanwhile. What a case measured becomes a record, build/bench/<case>-<threads>.json, written last.
+process for each way (module `worker`) loads the input, warms up on a tiny one, and works whenever it is its turn;
+nothing else runs meanwhile. What a case measured becomes a record, build/bench/<case>-<threads>.json, written last.
 """
 
 import argparse
